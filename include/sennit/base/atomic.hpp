@@ -1,0 +1,51 @@
+// The one door to atomics. Everything in sennit that is shared between agents is a `sennit::atomic`, never a
+// std::atomic: under the `model` preset (SENNIT_MODEL) the same code then runs under a seeded scheduler that may switch
+// to another thread before each operation.
+#pragma once
+
+#include <atomic>
+
+#if defined(SENNIT_MODEL)
+#include <sennit/impl/model_atomic.hpp>
+#endif
+
+namespace sennit {
+
+#if defined(SENNIT_MODEL)
+template <class T>
+using atomic = model::atomic<T>;
+#else
+template <class T>
+using atomic = std::atomic<T>;
+#endif
+
+using std::memory_order_acq_rel;
+using std::memory_order_acquire;
+using std::memory_order_relaxed;
+using std::memory_order_release;
+using std::memory_order_seq_cst;
+
+/// A full fence, as std::atomic_thread_fence(seq_cst).
+///
+/// ThreadSanitizer does not understand fences; where one is needed sennit uses a seq_cst read-modify-write on a word
+/// both sides touch instead, and this function only where both sides are also ordered by such a word.
+inline void full_fence() noexcept {
+#if defined(SENNIT_MODEL)
+    model::fence();
+#else
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+#endif
+}
+
+/// Tells the core that this is a spin loop (PAUSE on x86, YIELD on Arm). No memory effect.
+inline void cpu_relax() noexcept {
+#if defined(SENNIT_MODEL)
+    model::yield();
+#elif defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield" ::: "memory");
+#endif
+}
+
+} // namespace sennit
