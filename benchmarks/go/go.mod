@@ -1,0 +1,3 @@
+module sennit/benchmarks/go
+
+go 1.19

@@ -1,0 +1,144 @@
+// The Go side of every topic: go-peers TOPIC [--rounds N]. One row a sample, as common/bench.hpp prints them.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+var rounds = 3
+var only = ""
+
+// sample runs once to warm up and then `rounds` times.
+func sample(inCase, who, unit string, once func() float64) {
+	if !strings.Contains(inCase+": "+who, only) {
+		return
+	}
+	once()
+	for i := 0; i < rounds; i++ {
+		fmt.Printf("%s\t%s\t%.6g\t%s\n", inCase, who, once(), unit)
+	}
+}
+
+func lock() {
+	const who = "Go sync.Mutex"
+	sample("uncontended", who, "ns/pair", func() float64 {
+		const pairs = 5000000
+		var m sync.Mutex
+		start := time.Now()
+		for i := 0; i < pairs; i++ {
+			m.Lock()
+			m.Unlock()
+		}
+		return time.Since(start).Seconds() / pairs * 1e9
+	})
+	for _, n := range []int{2, 4} {
+		inCase := fmt.Sprintf("contended, %d threads", n)
+		var most []float64
+		sample(inCase, who, "Mpairs/s", func() float64 {
+			var shared struct {
+				m       sync.Mutex
+				guarded int
+			}
+			var stop int32
+			var all sync.WaitGroup
+			done := make([]int, n)
+			all.Add(n)
+			start := time.Now()
+			for g := 0; g < n; g++ {
+				go func(g int) {
+					mine := 0
+					for atomic.LoadInt32(&stop) == 0 {
+						shared.m.Lock()
+						shared.guarded++
+						shared.m.Unlock()
+						mine++
+					}
+					done[g] = mine
+					all.Done()
+				}(g)
+			}
+			time.Sleep(200 * time.Millisecond)
+			atomic.StoreInt32(&stop, 1)
+			all.Wait()
+			took := time.Since(start).Seconds()
+			luckiest := 0
+			for _, d := range done {
+				if d > luckiest {
+					luckiest = d
+				}
+			}
+			most = append(most, 100*float64(luckiest)/float64(shared.guarded))
+			return float64(shared.guarded) / took / 1e6
+		})
+		for i := 1; i < len(most); i++ { // without the warm-up
+			fmt.Printf("%s, share of the luckiest\t%s\t%.6g\t%%\n", inCase, who, most[i])
+		}
+	}
+}
+
+func queue() {
+	for _, n := range []int{1, 2, 4} {
+		sample(fmt.Sprintf("%d to %d", n, n), "Go channel, 1024", "Mitems/s", func() float64 {
+			const total = 1000000
+			channel := make(chan int, 1024)
+			var all sync.WaitGroup
+			all.Add(2 * n)
+			start := time.Now()
+			for i := 0; i < n; i++ {
+				go func() {
+					for k := 0; k < total/n; k++ {
+						channel <- k
+					}
+					all.Done()
+				}()
+				go func() {
+					for k := 0; k < total/n; k++ {
+						<-channel
+					}
+					all.Done()
+				}()
+			}
+			all.Wait()
+			return total / time.Since(start).Seconds() / 1e6
+		})
+	}
+}
+
+func spawn() {
+	sample("small parent", "Go exec.Command.Run", "spawns/s", func() float64 {
+		const children = 200
+		start := time.Now()
+		for i := 0; i < children; i++ {
+			if err := exec.Command("/bin/true").Run(); err != nil {
+				panic(err)
+			}
+		}
+		return children / time.Since(start).Seconds()
+	})
+}
+
+func main() {
+	topics := map[string]func(){
+		"lock":  lock,
+		"queue": queue,
+		"spawn": spawn,
+	}
+	if len(os.Args) < 2 || topics[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "usage: go-peers lock|queue|spawn [--rounds N] [--only TEXT]")
+		os.Exit(255)
+	}
+	flags := flag.NewFlagSet("go-peers", flag.ExitOnError)
+	flags.IntVar(&rounds, "rounds", rounds, "samples of each contender")
+	flags.StringVar(&only, "only", only, `a part of "case: contender"`)
+	flags.Parse(os.Args[2:])
+	runtime.GOMAXPROCS(2)
+	topics[os.Args[1]]()
+}

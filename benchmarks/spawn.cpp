@@ -1,0 +1,99 @@
+// Starting a program and waiting for its end, from a small parent and from one with 4 GiB of touched memory.
+#include "common/bench.hpp"
+
+#include <boost/process/child.hpp>
+#include <cstdint>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace {
+
+using bench::Board;
+using bench::seconds;
+
+constexpr const char* program = "/bin/true";
+constexpr std::size_t ballast_bytes = std::size_t{4} << 30;
+
+char* const* arguments_for(const char* path) {
+    static char* argv[2];
+    argv[0] = const_cast<char*>(path);
+    return argv;
+}
+
+pid_t by_vfork(const char* path) {
+    char* const* argv = arguments_for(path);
+    const pid_t pid = vfork();
+    if (pid == 0) {
+        execve(path, argv, environ);
+        _exit(127);
+    }
+    return pid;
+}
+pid_t by_fork(const char* path) {
+    char* const* argv = arguments_for(path);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        execve(path, argv, environ);
+        _exit(127);
+    }
+    return pid;
+}
+pid_t by_posix_spawn(const char* path) {
+    pid_t pid = -1;
+    if (posix_spawn(&pid, path, nullptr, nullptr, arguments_for(path), environ) != 0) bench::die("posix_spawn failed");
+    return pid;
+}
+void reap(pid_t pid) {
+    int status = 0;
+    if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0) bench::die("a child could not be started, or failed");
+}
+
+double spawns_per_s(int children, auto&& one) {
+    const double start = seconds();
+    for (int i = 0; i < children; ++i) one();
+    return children / (seconds() - start);
+}
+
+// Once, and kept: as a program with much data has it, in small pages (huge ones would make fork look better than it is).
+void touch_ballast() {
+    static bool done = false;
+    if (done) return;
+    done = true;
+    void* at = mmap(nullptr, ballast_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED) bench::die("no 4 GiB of memory for the large parent");
+    madvise(at, ballast_bytes, MADV_NOHUGEPAGE);
+    for (std::size_t i = 0; i < ballast_bytes; i += 4096) static_cast<volatile char*>(at)[i] = 1;
+}
+
+void add_all(Board& board, const std::string& in_case, const std::string& tiny, bool large) {
+    const int many = 300;
+    const int few = large ? 5 : many; // each copies the page tables of 4 GiB
+    const auto add = [&](const char* who, int children, auto one) {
+        board.add(in_case, who, "spawns/s", [=] {
+            if (large) touch_ballast();
+            return spawns_per_s(children, one);
+        });
+    };
+    add("vfork + exec, program without libc (limit)", many, [tiny] { reap(by_vfork(tiny.c_str())); });
+    add("vfork + exec", many, [] { reap(by_vfork(program)); });
+    add("posix_spawn", many, [] { reap(by_posix_spawn(program)); });
+    add("fork + exec", few, [] { reap(by_fork(program)); });
+    add("Boost.Process child", few, [] {
+        boost::process::child child(program);
+        child.wait();
+        if (child.exit_code() != 0) bench::die("Boost.Process: the child failed");
+    });
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    const std::string self = argv[0];
+    const std::string tiny = self.substr(0, self.rfind('/') + 1) + "exit_at_once";
+    Board board;
+    add_all(board, "small parent", tiny, false);
+    add_all(board, "parent with 4 GiB touched", tiny, true);
+    return board.run(argc, argv);
+}
