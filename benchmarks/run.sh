@@ -1,7 +1,7 @@
 #!/bin/bash
 # benchmarks/run.sh TOPIC...: measures, and prints one table a topic. ./bench builds first and then calls this.
 #
-# The programs of a topic are what exists of: TOPIC (from TOPIC.cpp), the Go peers, TOPIC.py, TOPIC.sh. Each is called as
+# The programs of a topic are what exists of: TOPIC (from TOPIC.cpp), the Go peers, TOPIC_peers.py, TOPIC.py, TOPIC.sh. Each is called as
 # `PROGRAM --rounds N`, with BENCH_BUILD naming the build tree, and prints rows: case, contender, figure, unit, separated by tabs.
 # ROUNDS=3 (rounds over all programs of a topic), SAMPLES=3 (each program's own rounds), ROWS_DIR (keep the raw rows there).
 set -u
@@ -37,7 +37,10 @@ for topic; do
             if [ -x "$bin/go-peers" ]; then sample "$rows" "$bin/go-peers" "$topic"
             elif [ "$round" = 1 ]; then echo "$topic: Go is missing from the table (build with golang-go installed)" >&2; fi
         fi
-        if [ -e "$here/$topic.py" ]; then sample "$rows" "$python" "$here/$topic.py"; fi
+        # (A queue.py would stand in the way of Python's own module queue, hence the other name.)
+        for script in "$here/${topic}_peers.py" "$here/$topic.py"; do
+            if [ -e "$script" ]; then sample "$rows" "$python" "$script"; fi
+        done
         if [ -e "$here/$topic.sh" ]; then sample "$rows" bash "$here/$topic.sh"; fi
     done
     if [ ! -s "$rows" ]; then
