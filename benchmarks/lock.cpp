@@ -88,18 +88,19 @@ void add_contended(Board& board, const char* who, int threads) {
 }
 
 void add_limit(Board& board, int threads) {
-    board.add("contended, " + std::to_string(threads) + " threads", "atomic fetch_add, no lock (limit)", "Mpairs/s", [threads] {
-        alignas(64) std::atomic<long> shared{0};
-        double took = 0;
-        run_together(
-            threads,
-            [&](const std::atomic<bool>& stop) {
-                while (!stop.load(std::memory_order_relaxed)) shared.fetch_add(1, std::memory_order_relaxed);
-                return 0L;
-            },
-            took);
-        return static_cast<double>(shared.load()) / took / 1e6;
-    });
+    board.add("contended, " + std::to_string(threads) + " threads", "atomic fetch_add, no lock (limit)", "Mpairs/s",
+              [threads] {
+                  alignas(64) std::atomic<long> shared{0};
+                  double took = 0;
+                  run_together(
+                      threads,
+                      [&](const std::atomic<bool>& stop) {
+                          while (!stop.load(std::memory_order_relaxed)) shared.fetch_add(1, std::memory_order_relaxed);
+                          return 0L;
+                      },
+                      took);
+                  return static_cast<double>(shared.load()) / took / 1e6;
+              });
 }
 
 } // namespace

@@ -186,7 +186,8 @@ double items_per_us(int n, int total) {
 
 template <class Queue>
 void add(Board& board, const char* who, int n, int total) {
-    board.add(std::to_string(n) + " to " + std::to_string(n), who, "Mitems/s", [=] { return items_per_us<Queue>(n, total); });
+    board.add(std::to_string(n) + " to " + std::to_string(n), who, "Mitems/s",
+              [=] { return items_per_us<Queue>(n, total); });
 }
 
 } // namespace

@@ -47,7 +47,8 @@ pid_t by_posix_spawn(const char* path) {
 }
 void reap(pid_t pid) {
     int status = 0;
-    if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0) bench::die("a child could not be started, or failed");
+    if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
+        bench::die("a child could not be started, or failed");
 }
 
 double spawns_per_s(int children, auto&& one) {

@@ -88,7 +88,8 @@ class Board {
                    std::none_of(only.begin(), only.end(), [&](auto& t) { return full.find(t) != std::string::npos; });
         });
         for (auto first = contenders_.begin(); first != contenders_.end();) {
-            const auto last = std::find_if(first, contenders_.end(), [&](auto& c) { return c.in_case != first->in_case; });
+            const auto last =
+                std::find_if(first, contenders_.end(), [&](auto& c) { return c.in_case != first->in_case; });
             printing_ = false;
             for (auto c = first; c != last; ++c) c->once();
             printing_ = true;
