@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <sys/types.h>
+#include <utility>
 #include <vector>
 
 namespace sennit::os {
@@ -44,8 +45,9 @@ struct SpawnRequest {
     std::optional<gid_t> group{};
     std::optional<std::vector<gid_t>> extra_groups{};
     std::optional<mode_t> umask{};
-    /// Signals whose disposition is reset (SIGPIPE and all that the parent handles are always reset by exec or by us); the
-    /// child always starts with an empty signal mask unless this says otherwise.
+    /// The program starts with an empty signal mask and with SIGPIPE and SIGXFSZ at their defaults; false: with the
+    /// caller's mask and what it ignores. Either way, what the parent handles is reset, and what else it ignores (SIGHUP
+    /// under nohup) stays ignored.
     bool restore_signals = true;
 };
 
@@ -56,6 +58,10 @@ struct SpawnFailure {
     SpawnStep step = SpawnStep::none;
     int error = 0; // errno
 };
+
+/// The failure as a sentence that names what was wrong: the file, the directory, ... (without the text of errno, which
+/// OSError adds).
+std::string describe(const SpawnFailure& failure, const SpawnRequest& request);
 
 /// How a child ended.
 struct ExitStatus {
@@ -78,22 +84,28 @@ struct ExitStatus {
 class ChildProcess {
   public:
     ChildProcess() noexcept = default;
-    ChildProcess(ChildProcess&&) noexcept = default;
-    ChildProcess& operator=(ChildProcess&&) noexcept = default;
+    ChildProcess(ChildProcess&& other) noexcept
+        : pid_(std::exchange(other.pid_, -1)), pidfd_(std::move(other.pidfd_)), reaped_(other.reaped_) {}
+    ChildProcess& operator=(ChildProcess&& other) noexcept {
+        pidfd_ = std::move(other.pidfd_);
+        if (this != &other) pid_ = std::exchange(other.pid_, -1), reaped_ = other.reaped_;
+        return *this;
+    }
 
     [[nodiscard]] pid_t pid() const noexcept { return pid_; }
     /// Readable (POLLIN) once the child has ended. -1 when there is none.
     [[nodiscard]] int pidfd() const noexcept { return pidfd_.get(); }
     [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(pidfd_); }
 
-    /// Reaps the child if it has ended. Never waits.
+    /// Reaps the child if it has ended. Never waits. Once the child is reaped, `unknown` comes: keep the first answer.
     std::optional<ExitStatus> try_wait() noexcept;
-    /// Waits for the end till the deadline (blocks the OS thread), then reaps.
+    /// Waits for the end till the deadline (blocks the OS thread), then reaps. Empty at the deadline.
     std::optional<ExitStatus> wait(Deadline deadline = forever) noexcept;
     /// Sends a signal through the pidfd. Nothing happens to one that has ended. Returns 0 or an errno.
     int send_signal(int signal) const noexcept;
-    /// Sends a signal to the child's process group, which must be one of its own (process_group = 0 or new_session), as
-    /// long as the child has not been reaped - so the group's number can't have passed to strangers. Returns 0 or errno.
+    /// Sends a signal to the child's process group, which must be one of its own (process_group = 0 or new_session).
+    /// From Linux 6.9 on it reaches what is left of the group also after the child itself was reaped; on older kernels
+    /// nothing happens then, as the group's number may have passed to strangers. Returns 0 or errno.
     int send_signal_to_group(int signal) const noexcept;
 
   private:
@@ -101,13 +113,24 @@ class ChildProcess {
     ChildProcess(pid_t pid, Fd pidfd) noexcept : pid_(pid), pidfd_(std::move(pidfd)) {}
     pid_t pid_ = -1;
     Fd pidfd_;
+    bool reaped_ = false;
 };
 
-/// Starts a program. On failure nothing is left behind, and the step and errno say what went wrong.
+/// Starts a program. On failure nothing is left behind, and the step and errno say what went wrong. `child` must not hold
+/// another child.
 ///
-/// Blocks    Until the child has executed the program (some hundred microseconds), as vfork does.
-/// Cost      Independent of the parent's memory: clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD) on a small stack, no copy of
-///           page tables. Source: clone(2), vfork(2); glibc's posix_spawn does the same but knows no pidfd.
+/// Agents    Any number of threads at the same time.
+/// Blocks    Until the child has executed the program (some hundred microseconds), as vfork does. All signals of the
+///           calling thread wait as long.
+/// Cost      Independent of the parent's memory: clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD) on a small stack that is
+///           kept for the next, no copy of page tables; handlers are reset by the kernel.
+/// Source    clone(2), vfork(2); glibc's posix_spawn does the same but knows no pidfd.
 SpawnFailure spawn(const SpawnRequest& request, ChildProcess& child) noexcept;
+
+/// For who drops a child that may still run: it is reaped by a later spawn() or reap_released(), so it never stays a
+/// zombie for long. The child runs on.              Python: subprocess._active
+void release_to_reaper(ChildProcess&& child) noexcept;
+/// Reaps those released children that have ended. Never waits. Cost: one load when there are none.
+void reap_released() noexcept;
 
 } // namespace sennit::os
