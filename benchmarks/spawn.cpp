@@ -69,8 +69,8 @@ void touch_ballast() {
 }
 
 void add_all(Board& board, const std::string& in_case, const std::string& tiny, bool large) {
-    const int many = 300;
-    const int few = large ? 5 : many; // each copies the page tables of 4 GiB
+    const int many = 50;
+    const int few = large ? 1 : many; // each copies the page tables of 4 GiB
     const auto add = [&](const char* who, int children, auto one) {
         board.add(in_case, who, "spawns/s", [=] {
             if (large) touch_ballast();
@@ -93,7 +93,7 @@ void add_all(Board& board, const std::string& in_case, const std::string& tiny, 
 int main(int argc, char** argv) {
     const std::string self = argv[0];
     const std::string tiny = self.substr(0, self.rfind('/') + 1) + "exit_at_once";
-    Board board;
+    Board board(5);
     add_all(board, "small parent", tiny, false);
     add_all(board, "parent with 4 GiB touched", tiny, true);
     return board.run(argc, argv);

@@ -6,7 +6,7 @@
 
 namespace {
 
-constexpr int threads = 2000;
+constexpr int threads = 250;
 
 double us_a_thread(auto&& start_and_join) {
     const double start = bench::seconds();
@@ -19,7 +19,7 @@ void* nothing(void*) { return nullptr; }
 } // namespace
 
 int main(int argc, char** argv) {
-    bench::Board board;
+    bench::Board board(10);
     const std::string in_case = "start + join";
     board.add(in_case, "pthread_create + pthread_join (limit)", "us/thread", [] {
         return us_a_thread([] {

@@ -60,6 +60,9 @@ inline void pin_to_one_of_two(int i) {
 /// medians: case, contender, figure, unit, separated by tabs.
 class Board {
   public:
+    /// Short work takes several turns a round: the finer contenders alternate, the less a drift tells them apart.
+    explicit Board(int turns_a_round = 1) : turns_a_round_(turns_a_round) {}
+
     /// Does the work once and returns its figure, in the unit given to add().
     using Once = std::function<double()>;
 
@@ -93,7 +96,7 @@ class Board {
             printing_ = false;
             for (auto c = first; c != last; ++c) c->once();
             printing_ = true;
-            for (int r = 0; r < rounds; ++r)
+            for (int r = 0; r < rounds * turns_a_round_; ++r)
                 for (auto c = first; c != last; ++c) row(c->in_case, c->name, c->once(), c->unit.c_str());
             first = last;
         }
@@ -109,6 +112,7 @@ class Board {
         std::printf("%s\t%s\t%.6g\t%s\n", in_case.c_str(), contender.c_str(), figure, unit);
         std::fflush(stdout);
     }
+    int turns_a_round_;
     std::vector<Contender> contenders_;
     bool printing_ = false;
 };
