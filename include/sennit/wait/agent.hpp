@@ -1,0 +1,135 @@
+// Whoever can wait: an OS thread, a green thread, a coroutine on an event loop.
+#pragma once
+
+#include <sennit/base/atomic.hpp>
+#include <sennit/base/deadline.hpp>
+#include <sennit/base/intrusive_list.hpp>
+#include <sennit/wait/waiter.hpp>
+
+#include <cstdint>
+#include <string_view>
+
+namespace sennit::wait {
+
+enum class AgentKind : std::uint8_t { thread, green_thread, coroutine };
+
+/// The seam between what one waits for (sync/) and who waits (threading/, gevent/, asyncio/). The former calls wait(),
+/// suspend() and Waiter::settle() + unpark(); the latter implement park(), suspend() and unpark(). Neither knows more.
+///
+/// Agents    wait(), suspend() and take_cancel() by the agent itself; unpark(), cancel() and describe() by anybody.
+/// Lifetime  An agent outlives every call on it; it is not destroyed while it waits.
+class Agent : public base::ListNode {
+  public:
+    Agent(const Agent&) = delete;
+    Agent& operator=(const Agent&) = delete;
+
+    [[nodiscard]] AgentKind kind() const noexcept { return kind_; }
+    /// A number that no other agent of this process has or had.
+    [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
+
+    /// Runs `w` to its end, parking as often as needed. At the deadline, or when cancelled, the wait is settled so and
+    /// its last step sees that. In a coroutine this stops the whole loop: it is reported (see on_blocking_call), and
+    /// the OS thread parks.
+    /// Blocks    The agent.
+    void wait(Wait& w, Deadline deadline);
+
+    /// The coroutine's form: starts `w`. False: it has ended already, go on. True: suspended; the agent's loop calls
+    /// resume_step() whenever the wait has been settled, and resumes the coroutine once that gives true.
+    /// Throws UsageError when this agent can't suspend (a coroutine awaited something outside of any event loop).
+    bool suspend(Wait& w, Deadline deadline);
+
+    /// Wakes the agent that armed `w`. Called once by who won `w`, outside of every lock, as its last touch of both.
+    /// Never waits. From a signal handler: no.
+    virtual void unpark(Wait& w) noexcept = 0;
+
+    /// Asks for cancellation: the wait that the agent is in, or else the next one that it really has to wait in, ends
+    /// `cancelled`, once. From anywhere, any time while the agent lives. Never waits.
+    void cancel() noexcept;
+    /// True once after a cancellation was asked for; clears the request. By the agent itself.
+    bool take_cancel() noexcept;
+    [[nodiscard]] bool cancel_requested() const noexcept;
+    /// Throws what a cancelled wait throws in this kind of agent; clears the request. Default: CancelledError.
+    [[noreturn]] virtual void throw_cancelled();
+
+    /// At most 31 bytes are kept. Thread-safe.
+    void set_name(std::string_view name) noexcept;
+
+    /// What an agent is doing, copied out for the list of agents.
+    struct Snapshot {
+        const Agent* agent = nullptr;
+        std::uint64_t id = 0;
+        AgentKind kind = AgentKind::thread;
+        char name[32] = {};
+        std::int64_t native_id = 0;          // the OS thread (gettid); 0 where none is fixed
+        const WaitSite* site = nullptr;      // nullptr: does not wait
+        const void* object = nullptr;        // what it waits for
+        const Agent* holder = nullptr;       // who holds that; nullptr: nobody or unknown. May be gone: compare only
+        std::int64_t since_ns = 0;           // since when (CLOCK_MONOTONIC)
+        bool has_deadline = false;           // the wait ends by itself one day
+        bool parked = false;                 // it really sleeps (not: about to)
+    };
+    [[nodiscard]] Snapshot snapshot() const noexcept;
+
+  protected:
+    explicit Agent(AgentKind kind) noexcept;
+    ~Agent() = default;
+
+    /// Sleeps until `w` is settled, or settles it itself at the deadline.
+    /// Contract: returns true when somebody else settled it (and has called unpark), false when this call did.
+    virtual bool park(Wait& w, Deadline deadline) noexcept = 0;
+    /// Coroutine kinds: from now on the loop settles `w` as `timed_out` when the deadline comes (and then, like everybody
+    /// who wins, sees to it that resume_step is called). A deadline of forever arms nothing.
+    virtual void arm_timer(Wait&, Deadline) noexcept {}
+    virtual void disarm_timer(Wait&) noexcept {}
+    /// Coroutine kinds, by the loop, once after `w` has been settled: the next step. True: ended, resume
+    /// w.continuation(). False: it waits again, unpark() will come again.
+    bool resume_step(Wait& w) noexcept;
+    virtual std::int64_t native_id() const noexcept { return 0; }
+
+    atomic<bool> parked_{false}; // for snapshot() and tests: relaxed hints
+
+  private:
+    // `current_` is the wait the agent is in, with bit 0 as a claim: whoever set the bit may read the Wait, and the agent
+    // does not leave the wait until the bit is gone.
+    static constexpr std::uintptr_t claimed = 1;
+    Wait* claim_current() const noexcept;
+    void unclaim(Wait* w) const noexcept;
+    void bind(Wait& w, Deadline deadline) noexcept;
+    bool begin(Wait& w) noexcept;
+    bool advance(Wait& w) noexcept;
+    void end(Wait& w) noexcept;
+
+    mutable atomic<std::uintptr_t> current_{0};
+    atomic<bool> cancel_requested_{false};
+    AgentKind kind_;
+    char name_[32] = {};
+    std::uint64_t id_;
+
+    friend class Registry;
+};
+
+namespace detail {
+// Who runs on this OS thread now. An event loop sets it while it runs a coroutine. nullptr: a thread that has not met
+// sennit yet. constinit + inline: one load, no wrapper call.
+inline constinit thread_local Agent* current = nullptr;
+Agent& adopt_thread() noexcept;
+} // namespace detail
+
+/// The agent that calls this. A thread that was not made by sennit becomes an agent at its first call.
+/// Never fails, allocates nothing. Cost: one thread-local load.
+inline Agent& current_agent() noexcept {
+    if (Agent* a = detail::current) [[likely]]
+        return *a;
+    return detail::adopt_thread();
+}
+/// The same, or nullptr for a thread that never waited.
+inline const Agent* current_agent_or_null() noexcept { return detail::current; }
+/// The agent of the OS thread below, also while a coroutine runs on it.
+Agent& current_thread_agent() noexcept;
+
+/// What happens when a blocking call would stop an event loop's thread. Default: a warning on stderr, once per call site
+/// (object and call); with `raise` a UsageError.
+enum class BlockingCallPolicy : std::uint8_t { ignore, warn, raise };
+void set_blocking_call_policy(BlockingCallPolicy policy) noexcept;
+
+} // namespace sennit::wait

@@ -1,0 +1,114 @@
+// One wait of one agent for one object, and the rule that decides how it ends.
+#pragma once
+
+#include <sennit/base/atomic.hpp>
+#include <sennit/base/deadline.hpp>
+#include <sennit/base/intrusive_list.hpp>
+
+#include <cstdint>
+
+namespace sennit::wait {
+
+class Agent;
+class Wait;
+
+/// How a wait stands, or how it ended.
+enum class Outcome : std::uint32_t {
+    waiting,   // not settled
+    woken,     // a notifier took it: whatever it handed over is the waiter's now
+    timed_out, // the deadline passed first
+    cancelled, // somebody cancelled the agent first
+};
+
+/// What kind of wait this is, for the list of agents and the search for deadlocks. One static object per call.
+struct WaitSite {
+    const char* object; // "Lock"
+    const char* call;   // "acquire"
+    /// Who holds the object now, if anybody does and the object knows; may be stale, never dereferenced unchecked.
+    const Agent* (*holder)(const void* object) noexcept = nullptr;
+};
+
+/// A node in the frame (stack or coroutine frame) of an agent that waits.
+///
+/// One atomic state, and one rule that carries every primitive of sennit:
+///
+///     waiting --> woken | timed_out | cancelled      by compare-exchange, so exactly one party wins
+///
+/// * Who wins has the duty to unpark the agent (unless it is the agent itself), once, as the last touch.
+/// * A notifier that loses goes on to the next waiter: a time-out or a cancellation that races with a notification can
+///   never swallow it.
+/// * A waiter that loses against a notifier (its deadline passed, but `woken` came first) waits for the unpark all the
+///   same: so nobody else touches the node, or the object, once the agent goes on.
+/// * A waiter that wins by itself unlinks itself from its queue, under the queue's lock.
+///
+/// tests/model/waiter.pml proves the rule; tests/model runs this code under a seeded scheduler.
+class Waiter : public base::ListNode {
+  public:
+    Waiter(const Waiter&) = delete;
+    Waiter& operator=(const Waiter&) = delete;
+
+    /// Ends the wait with `how`, if nothing else has. True for the one who did.
+    bool settle(Outcome how) noexcept {
+        Outcome expected = Outcome::waiting;
+        // acq_rel: release hands over what the winner did before (the grant, the item); acquire lets a winner that
+        // goes on to read the node see what its agent wrote when it armed it. Meets outcome() and arm().
+        return state_.compare_exchange_strong(expected, how, memory_order_acq_rel, memory_order_acquire);
+    }
+    /// acquire: meets settle(). What the winner did before is visible.
+    [[nodiscard]] Outcome outcome() const noexcept { return state_.load(memory_order_acquire); }
+
+    [[nodiscard]] Agent& agent() const noexcept { return *agent_; }
+    [[nodiscard]] const void* object() const noexcept { return object_; }
+    [[nodiscard]] const WaitSite& site() const noexcept { return *site_; }
+    /// CLOCK_MONOTONIC nanoseconds when the wait began.
+    [[nodiscard]] std::int64_t since_ns() const noexcept { return since_ns_; }
+    [[nodiscard]] Deadline deadline() const noexcept { return deadline_; }
+
+  protected:
+    Waiter(const void* object, const WaitSite& site) noexcept : object_(object), site_(&site) {}
+    ~Waiter() = default;
+
+    /// Makes the node ready to wait (again). By the agent itself, before it links the node.
+    /// relaxed: linking happens under the queue's lock, which orders it for every notifier.
+    void arm() noexcept { state_.store(Outcome::waiting, memory_order_relaxed); }
+
+  private:
+    friend class Agent;
+    atomic<Outcome> state_{Outcome::waiting};
+    Agent* agent_ = nullptr;
+    const void* object_;
+    const WaitSite* site_;
+    std::int64_t since_ns_ = 0;
+    Deadline deadline_;
+};
+
+/// A call that may wait, as a small state machine: the one form in which every primitive is written, whoever waits.
+///
+/// A blocking agent runs it as `while (!step()) park();`, a coroutine returns to its loop between two steps. So a wait
+/// of several parts (Condition: wait, then take the lock again) or with retries (Lock: woken, but overtaken) is written
+/// once for all kinds of agents.
+class Wait : public Waiter {
+  public:
+    /// Goes on as far as it can without waiting. False: linked in a queue, armed; call again once settled.
+    /// By the agent itself. Never throws: what went wrong is kept and thrown at the face.
+    virtual bool step() noexcept = 0;
+
+    /// False while neither deadline nor cancellation may end it (Condition taking its lock again).
+    [[nodiscard]] bool interruptible() const noexcept { return interruptible_; }
+    /// How many times a thread may look for the wake-up before it sleeps; 0 where a wake-up is not imminent.
+    [[nodiscard]] std::uint32_t spins() const noexcept { return spins_; }
+    /// The coroutine to resume once the wait has ended (std::coroutine_handle<>::address); nullptr in a blocking wait.
+    [[nodiscard]] void* continuation() const noexcept { return continuation_; }
+    void set_continuation(void* handle_address) noexcept { continuation_ = handle_address; }
+
+  protected:
+    using Waiter::Waiter;
+    ~Wait() = default;
+    bool interruptible_ = true;
+    std::uint32_t spins_ = 0;
+
+  private:
+    void* continuation_ = nullptr;
+};
+
+} // namespace sennit::wait

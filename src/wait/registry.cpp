@@ -1,0 +1,207 @@
+#include <sennit/wait/registry.hpp>
+
+#include <sennit/base/intrusive_list.hpp>
+#include <sennit/os/mutex.hpp>
+#include <sennit/os/thread.hpp>
+
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace sennit::wait {
+namespace {
+
+struct Agents {
+    os::Mutex mutex;
+    base::IntrusiveList list SENNIT_GUARDED_BY(mutex);
+    std::size_t count SENNIT_GUARDED_BY(mutex) = 0;
+};
+
+// Never destroyed: agents come and go until the very end of the process.
+Agents& agents() noexcept {
+    alignas(Agents) static unsigned char storage[sizeof(Agents)];
+    static Agents* const it = [] {
+        auto* made = ::new (static_cast<void*>(storage)) Agents;
+        os::after_fork_in_child(&Registry::reset_after_fork);
+        return made;
+    }();
+    return *it;
+}
+
+const char* kind_name(AgentKind kind) {
+    switch (kind) {
+    case AgentKind::thread: return "thread";
+    case AgentKind::green_thread: return "green thread";
+    case AgentKind::coroutine: return "coroutine";
+    }
+    return "agent";
+}
+
+std::string label(const Agent::Snapshot& a) {
+    std::string text = kind_name(a.kind);
+    text += ' ';
+    text += std::to_string(a.id);
+    if (a.name[0]) (text += " \"") += std::string(a.name) + '"';
+    if (a.native_id) text += " (tid " + std::to_string(a.native_id) + ')';
+    return text;
+}
+
+const Agent::Snapshot* find(const std::vector<Agent::Snapshot>& all, const Agent* who) {
+    for (const auto& a : all)
+        if (a.agent == who) return &a;
+    return nullptr;
+}
+
+// Who waits without a deadline for something that a known agent holds.
+bool has_edge(const Agent::Snapshot& a) { return a.site && a.holder && !a.has_deadline; }
+
+std::vector<Agent::Snapshot> find_cycle(const std::vector<Agent::Snapshot>& all) {
+    for (const auto& start : all) {
+        std::vector<Agent::Snapshot> path;
+        for (const Agent::Snapshot* a = &start; a && has_edge(*a) && path.size() <= all.size(); a = find(all, a->holder)) {
+            path.push_back(*a);
+            if (a->holder == start.agent) return path;
+        }
+    }
+    return {};
+}
+
+} // namespace
+
+void Registry::add(Agent& agent) noexcept {
+    Agents& all = agents();
+    os::MutexGuard guard(all.mutex);
+    all.list.push_back(agent);
+    ++all.count;
+}
+
+void Registry::remove(Agent& agent) noexcept {
+    Agents& all = agents();
+    os::MutexGuard guard(all.mutex);
+    if (!agent.linked()) return; // the child of a fork forgot it
+    base::IntrusiveList::remove(agent);
+    --all.count;
+}
+
+std::vector<Agent::Snapshot> Registry::snapshot() {
+    Agents& all = agents();
+    std::vector<Agent::Snapshot> result;
+    for (std::size_t room = 0;;) {
+        result.clear();
+        result.reserve(room); // outside the lock: allocation may fail or wait
+        os::MutexGuard guard(all.mutex);
+        if (all.count > room) {
+            room = all.count + 16;
+            continue;
+        }
+        for (base::ListNode* n = all.list.front(); n; n = all.list.after(*n))
+            result.push_back(static_cast<Agent*>(n)->snapshot());
+        return result;
+    }
+}
+
+std::size_t Registry::parked_count() noexcept {
+    Agents& all = agents();
+    os::MutexGuard guard(all.mutex);
+    std::size_t n = 0;
+    for (base::ListNode* a = all.list.front(); a; a = all.list.after(*a))
+        n += static_cast<Agent*>(a)->parked_.load(memory_order_relaxed) ? 1 : 0; // a hint
+    return n;
+}
+
+std::vector<Agent::Snapshot> Registry::find_deadlock() {
+    const auto first = find_cycle(snapshot());
+    if (first.empty()) return {};
+    const auto again = snapshot();
+    for (const auto& a : first) {
+        const auto* now = find(again, a.agent);
+        if (!now || now->id != a.id || now->object != a.object || now->since_ns != a.since_ns || now->holder != a.holder)
+            return {};
+    }
+    return first;
+}
+
+std::string Registry::describe() {
+    const auto all = snapshot();
+    const std::int64_t now = base::monotonic_ns();
+    std::string text = std::to_string(all.size()) + (all.size() == 1 ? " agent\n" : " agents\n");
+    for (const auto& a : all) {
+        text += "  " + label(a) + ": ";
+        if (!a.site) {
+            text += "runs\n";
+            continue;
+        }
+        char address[32];
+        std::snprintf(address, sizeof address, "%p", a.object);
+        char seconds[32];
+        std::snprintf(seconds, sizeof seconds, "%.3f s", static_cast<double>(now - a.since_ns) / 1e9);
+        text += std::string("waits in ") + a.site->object + '.' + a.site->call + " of " + address + " for " + seconds;
+        if (a.holder) {
+            const auto* holder = find(all, a.holder);
+            text += holder ? ", held by " + (holder->agent == a.agent ? "itself" : label(*holder))
+                           : std::string(", held by an agent that has ended");
+        }
+        if (a.has_deadline) text += ", with a deadline";
+        text += '\n';
+    }
+    const auto cycle = find_deadlock();
+    if (!cycle.empty()) {
+        text += cycle.size() == 1 ? "DEADLOCK: " + label(cycle[0]) + " waits for what it holds itself: "
+                                  : "DEADLOCK of " + std::to_string(cycle.size()) + " agents:\n";
+        if (cycle.size() == 1) {
+            text += std::string(cycle[0].site->object) + '.' + cycle[0].site->call + "; use an RLock to take it twice\n";
+        } else {
+            for (std::size_t i = 0; i < cycle.size(); ++i)
+                text += "  " + label(cycle[i]) + " waits in " + cycle[i].site->object + '.' + cycle[i].site->call +
+                        " for " + label(cycle[(i + 1) % cycle.size()]) + '\n';
+        }
+    }
+    return text;
+}
+
+void Registry::reset_after_fork() noexcept {
+    Agents& all = agents();
+    all.mutex.reset_after_fork();
+    while (all.list.pop_front()) {}
+    all.count = 0;
+    if (detail::current) add(current_thread_agent());
+}
+
+Agent::Snapshot Agent::snapshot() const noexcept {
+    Snapshot s;
+    s.agent = this;
+    s.id = id_;
+    s.kind = kind_;
+    std::memcpy(s.name, name_, sizeof s.name); // the caller holds the registry's lock, as set_name does
+    s.native_id = native_id();
+    s.parked = parked_.load(memory_order_relaxed); // a hint
+    if (Wait* w = claim_current()) {
+        s.site = &w->site();
+        s.object = w->object();
+        s.since_ns = w->since_ns();
+        s.has_deadline = !w->deadline().is_forever();
+        if (s.site->holder) s.holder = s.site->holder(s.object); // the agent is still inside the call: the object lives
+        unclaim(w);
+    }
+    return s;
+}
+
+void Agent::set_name(std::string_view name) noexcept {
+    Agents& all = agents();
+    os::MutexGuard guard(all.mutex);
+    const std::size_t n = name.size() < sizeof name_ - 1 ? name.size() : sizeof name_ - 1;
+    std::memcpy(name_, name.data(), n);
+    std::memset(name_ + n, 0, sizeof name_ - n);
+}
+
+void dump_agents() noexcept {
+    try {
+        const std::string text = Registry::describe();
+        std::fwrite(text.data(), 1, text.size(), stderr);
+    } catch (...) {
+        std::fputs("sennit: no memory left to list the agents\n", stderr);
+    }
+}
+
+} // namespace sennit::wait
