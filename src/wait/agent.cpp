@@ -208,8 +208,9 @@ void Agent::wait(Wait& w, Deadline deadline) {
 
 bool Agent::suspend(Wait& w, Deadline deadline) {
     if (kind_ != AgentKind::coroutine)
-        throw UsageError(std::string("co_await of ") + w.site().object + "." + w.site().call +
-                         " outside of an event loop; call the function without async_ here, or run the coroutine on a loop");
+        throw UsageError(
+            std::string("co_await of ") + w.site().object + "." + w.site().call +
+            " outside of an event loop; call the function without async_ here, or run the coroutine on a loop");
     bind(w, deadline);
     return !advance(w);
 }
@@ -231,7 +232,12 @@ bool Agent::resume_step(Wait& w) noexcept {
     parked_.store(false, memory_order_relaxed);
     end(w);
     disarm_timer(w);
-    return advance(w);
+    // Steps may run a user's predicate or take an RLock: they do so as this agent.
+    Agent* const outer = detail::current;
+    detail::current = this;
+    const bool ended = advance(w);
+    detail::current = outer;
+    return ended;
 }
 
 void Agent::cancel() noexcept {

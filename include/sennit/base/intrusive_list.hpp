@@ -15,7 +15,7 @@ struct ListNode {
 /// Lifetime  A node leaves the list before it dies.
 class IntrusiveList {
   public:
-    IntrusiveList() noexcept { head_.prev = head_.next = &head_; }
+    constexpr IntrusiveList() noexcept : head_{&head_, &head_} {}
     IntrusiveList(const IntrusiveList&) = delete;
     IntrusiveList& operator=(const IntrusiveList&) = delete;
 

@@ -55,6 +55,8 @@ class WaitQueue {
     [[nodiscard]] bool empty(const Guard&) const noexcept { return list_.empty(); }
     void push_back(const Guard&, Wait& w) noexcept { list_.push_back(w); }
     void push_front(const Guard&, Wait& w) noexcept { list_.push_front(w); }
+    /// The oldest, not yet settled by this; nullptr when there is none.
+    Wait* pop_front(const Guard&) noexcept { return static_cast<Wait*>(list_.pop_front()); }
     /// Takes out a waiter that ended by itself; nothing if a notifier has taken it out already.
     void remove(const Guard&, Wait& w) noexcept {
         if (w.linked()) base::IntrusiveList::remove(w);

@@ -72,6 +72,9 @@ class Waiter : public base::ListNode {
     /// relaxed: linking happens under the queue's lock, which orders it for every notifier.
     void arm() noexcept { state_.store(Outcome::waiting, memory_order_relaxed); }
 
+    /// Begins to count the waiting time anew, for a wait of several parts. By the agent itself, within step().
+    void restart_since() noexcept { since_ns_ = base::monotonic_ns(); }
+
   private:
     friend class Agent;
     atomic<Outcome> state_{Outcome::waiting};

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <sennit/wait/agent.hpp>
+
+#include <coroutine>
+#include <utility>
+
+namespace sennit::sync {
+
+/// What every `async_` twin returns: co_await it, once, in the full expression that made it.
+///
+/// `Op` is the wait itself: it lives in the coroutine's frame, so waiting allocates nothing. It offers
+///   bool try_now()          the fast path: true when there is nothing to wait for
+///   auto finish(Agent&)     the result, or throws (CancelledError, Empty, ...)
+///
+/// Lifetime  A coroutine that is suspended here is cancelled and run to its end, never destroyed in mid-wait.
+template <class Op>
+class [[nodiscard]] Awaitable {
+  public:
+    template <class... Args>
+    explicit Awaitable(Deadline deadline, Args&&... args) : op_(std::forward<Args>(args)...), deadline_(deadline) {}
+    Awaitable(const Awaitable&) = delete;
+    Awaitable& operator=(const Awaitable&) = delete;
+
+    bool await_ready() { return op_.try_now(deadline_); }
+    bool await_suspend(std::coroutine_handle<> caller) {
+        op_.set_continuation(caller.address());
+        return wait::current_agent().suspend(op_, deadline_);
+    }
+    auto await_resume() { return op_.finish(wait::current_agent()); }
+
+  private:
+    Op op_;
+    Deadline deadline_;
+};
+
+/// The blocking form of the same operation.
+template <class Op>
+auto run_blocking(Op& op, Deadline deadline) {
+    wait::Agent& me = wait::current_agent();
+    if (!op.try_now(deadline)) me.wait(op, deadline);
+    return op.finish(me);
+}
+
+} // namespace sennit::sync

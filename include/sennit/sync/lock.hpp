@@ -1,0 +1,232 @@
+#pragma once
+
+#include <sennit/base/atomic.hpp>
+#include <sennit/base/deadline.hpp>
+#include <sennit/base/intrusive_list.hpp>
+#include <sennit/base/thread_safety.hpp>
+#include <sennit/sync/awaitable.hpp>
+#include <sennit/wait/agent.hpp>
+
+#include <chrono>
+#include <cstdint>
+
+namespace sennit::sync {
+
+class Condition;
+class RLock;
+class Lock;
+
+/// An operation that takes a Lock, alone or as one of its parts.
+class LockWait : public wait::Wait {
+  public:
+    using Wait::Wait;
+
+  protected:
+    ~LockWait() = default;
+
+  private:
+    friend class Lock;
+    bool granted_ = false;   // whoever releases has handed the lock over; set before the waiter is settled
+    bool competing_ = false; // has armed and queued before: when woken, it owes clearing the lock's `woken` bit
+};
+
+/// Mutual exclusion.                Python: threading.Lock, asyncio.Lock, gevent.lock.Semaphore(1)
+///
+///     Lock lock;
+///     {
+///         std::scoped_lock guard(lock);                    // a thread or a green thread
+///     }
+///     auto guard = co_await lock.async_scoped_lock();      // a coroutine
+///
+/// To take it twice in one agent use RLock. Satisfies the standard's TimedLockable.
+///
+/// Agents    Every member, at the same time, from threads, green threads and coroutines, mixed at will. Any agent may
+///           release, not only the one that acquired (as in Python).
+/// Blocks    acquire() and lock() park the agent, async_acquire() suspends the coroutine.
+/// Order     What was done before release() is visible after the acquire that follows.
+/// Fairness  Waiters are served first come first served; a running agent may take a free lock before them. A waiter that has
+///           waited for more than a millisecond is handed the lock, so nobody starves.
+/// Cancel    A cancelled waiter leaves and throws CancelledError, unless it was handed the lock first: then acquire()
+///           gives true and the cancellation comes at the agent's next wait.
+/// Lifetime  release() may be the last touch: who takes the lock next may destroy it at once. Dies free and without waiters.
+/// Cost      Uncontended: one compare-exchange to acquire, one to release; no allocation, ever.
+/// Source    One word and a queue behind a bit of it: WebKit's WordLock, parking_lot's RawMutex; handing over to who has
+///           starved: Go's sync.Mutex.
+class SENNIT_CAPABILITY("mutex") Lock {
+  public:
+    constexpr Lock() noexcept = default;
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+    ~Lock() = default;
+
+    /// True once the lock is held; false when `blocking` is false and it is not free, or at the deadline.
+    /// Throws UsageError for acquire(false, some deadline), CancelledError when the agent is cancelled while it waits.
+    bool acquire(bool blocking = true, Deadline deadline = forever) SENNIT_NO_TSA {
+        if (try_fast()) [[likely]]
+            return check_arguments(blocking, deadline);
+        return acquire_slow(blocking, deadline);
+    }
+    bool acquire(Deadline deadline) SENNIT_NO_TSA { return acquire(true, deadline); }
+    /// Throws UsageError when nobody holds it; the lock stays as it was.
+    void release() SENNIT_NO_TSA {
+        owner_.store(nullptr, memory_order_relaxed); // before the release below: see holder()
+        std::uint32_t expected = held;
+        // release: meets the acquire of whoever takes it next.
+        if (!word_.compare_exchange_strong(expected, 0, memory_order_release, memory_order_relaxed)) [[unlikely]]
+            release_slow();
+    }
+    /// Whether somebody holds it. Old news at once, unless it is the caller.
+    [[nodiscard]] bool locked() const noexcept { return word_.load(memory_order_relaxed) & held; }
+
+    void lock() SENNIT_ACQUIRE() { acquire(); }
+    bool try_lock() noexcept SENNIT_TRY_ACQUIRE(true) { return try_fast() || try_slow(); }
+    void unlock() SENNIT_RELEASE() { release(); }
+    template <class Rep, class Period>
+    bool try_lock_for(std::chrono::duration<Rep, Period> d) SENNIT_TRY_ACQUIRE(true) {
+        return acquire(true, Deadline(d));
+    }
+    template <class Duration>
+    bool try_lock_until(std::chrono::time_point<std::chrono::steady_clock, Duration> at) SENNIT_TRY_ACQUIRE(true) {
+        return acquire(true, Deadline(at));
+    }
+
+    class AcquireOp;
+    class ScopedOp;
+    /// The twin of acquire() for coroutines: co_await gives the same result.
+    Awaitable<AcquireOp> async_acquire(bool blocking = true, Deadline deadline = forever);
+    Awaitable<AcquireOp> async_acquire(Deadline deadline);
+    /// Takes the lock and gives a guard that releases it.
+    Awaitable<ScopedOp> async_scoped_lock();
+
+    /// release() for guards: the caller holds it, so it can't fail.
+    void release_noexcept() noexcept { release_held(); }
+
+    /// In the child of a fork(): makes it free, whoever of the parent's threads held it.      Python: _at_fork_reinit
+    void reset_after_fork() noexcept;
+
+  private:
+    friend class Condition;
+    friend class RLock;
+
+    // bit     meaning                                        harmless error
+    // held    somebody has the lock                          none
+    // queued  the queue may have waiters                     may be set with an empty queue while `busy` is set; never clear
+    //                                                        with a linked waiter once `busy` is clear
+    // woken   a waiter was taken out and woken to compete    release need not wake another; that waiter clears it when it
+    //                                                        has got the lock or has queued again
+    // busy    somebody changes the queue                     none: it is the queue's lock
+    static constexpr std::uint32_t held = 1, queued = 2, woken = 4, busy = 8;
+
+    bool try_fast() noexcept {
+        std::uint32_t expected = 0;
+        // acquire: meets the release of who had it before.
+        if (!word_.compare_exchange_strong(expected, held, memory_order_acquire, memory_order_relaxed)) return false;
+        owner_.store(&wait::current_agent(), memory_order_relaxed);
+        return true;
+    }
+    bool try_slow() noexcept;
+    bool acquire_slow(bool blocking, Deadline deadline);
+    bool check_arguments(bool blocking, Deadline deadline) {
+        if (!blocking && !deadline.is_forever()) [[unlikely]]
+            refuse_arguments(true);
+        return true;
+    }
+    void refuse_arguments(bool release_first);
+    void release_slow();
+    // Frees the lock, which the caller knows to be held.
+    void release_held() noexcept;
+    void release_queued() noexcept;
+
+    // One step of taking the lock, for every operation that does: true when it is held now.
+    bool acquire_step(LockWait& w) noexcept;
+    // Leaves the queue after a time-out or a cancellation.
+    void leave(LockWait& w) noexcept;
+
+    static const wait::Agent* holder(const void* lock) noexcept;
+    static const wait::WaitSite acquire_site;
+
+    atomic<std::uint32_t> word_{0};
+    // Who has it, for the list of agents. relaxed: it is cleared before the lock is released and set after it was taken, so
+    // whoever reads `held` with acquire and then this sees the present owner, or nullptr, never a former one.
+    atomic<const wait::Agent*> owner_{nullptr};
+    base::IntrusiveList queue_; // guarded by `busy`
+};
+
+/// The wait of Lock::acquire.
+class Lock::AcquireOp final : public LockWait {
+  public:
+    AcquireOp(Lock& lock, bool blocking, const wait::WaitSite& site = acquire_site) noexcept
+        : LockWait(&lock, site), lock_(lock), blocking_(blocking) {}
+    bool try_now(Deadline deadline) {
+        if (lock_.try_lock()) {
+            acquired_ = lock_.check_arguments(blocking_, deadline);
+            return true;
+        }
+        if (!blocking_ && !deadline.is_forever()) lock_.refuse_arguments(false);
+        return !blocking_ || deadline.is_poll();
+    }
+    bool step() noexcept override;
+    [[nodiscard]] bool blocking() const noexcept { return blocking_; }
+    bool finish(wait::Agent& me) {
+        if (cancelled_) me.throw_cancelled();
+        return acquired_;
+    }
+
+  private:
+    Lock& lock_;
+    bool blocking_;
+    bool acquired_ = false;
+    bool cancelled_ = false;
+};
+
+/// Releases a lock (Lock or RLock) at the end of a scope. Movable.
+template <class L>
+class [[nodiscard]] LockGuard {
+  public:
+    explicit LockGuard(L& held_already) noexcept : lock_(&held_already) {}
+    LockGuard(LockGuard&& other) noexcept : lock_(other.lock_) { other.lock_ = nullptr; }
+    LockGuard& operator=(LockGuard&& other) noexcept {
+        if (this != &other) {
+            unlock();
+            lock_ = other.lock_;
+            other.lock_ = nullptr;
+        }
+        return *this;
+    }
+    ~LockGuard() { unlock(); }
+    /// Releases before the end of the scope; once is enough.
+    void unlock() noexcept {
+        if (lock_) lock_->release_noexcept();
+        lock_ = nullptr;
+    }
+    [[nodiscard]] bool owns_lock() const noexcept { return lock_ != nullptr; }
+
+  private:
+    L* lock_;
+};
+
+class Lock::ScopedOp {
+  public:
+    explicit ScopedOp(Lock& lock) noexcept : op_(lock, true), lock_(lock) {}
+    bool try_now(Deadline deadline) { return op_.try_now(deadline); }
+    LockGuard<Lock> finish(wait::Agent& me) {
+        op_.finish(me);
+        return LockGuard<Lock>(lock_);
+    }
+    operator wait::Wait&() noexcept { return op_; } // what Awaitable suspends on
+    void set_continuation(void* handle_address) noexcept { op_.set_continuation(handle_address); }
+
+  private:
+    AcquireOp op_;
+    Lock& lock_;
+};
+
+inline Awaitable<Lock::AcquireOp> Lock::async_acquire(bool blocking, Deadline deadline) {
+    return Awaitable<AcquireOp>(deadline, *this, blocking);
+}
+inline Awaitable<Lock::AcquireOp> Lock::async_acquire(Deadline deadline) {
+    return Awaitable<AcquireOp>(deadline, *this, true);
+}
+inline Awaitable<Lock::ScopedOp> Lock::async_scoped_lock() { return Awaitable<ScopedOp>(forever, *this); }
+
+} // namespace sennit::sync
