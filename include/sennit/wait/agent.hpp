@@ -39,7 +39,8 @@ class Agent : public base::ListNode {
     bool suspend(Wait& w, Deadline deadline);
 
     /// Wakes the agent that armed `w`. Called once by who won `w`, outside of every lock, as its last touch of both.
-    /// Never waits. From a signal handler: no.
+    /// Never waits. From a signal handler: no. After a cancellation `w` is still linked in its object's queue: a ready
+    /// list needs a node of its own.
     virtual void unpark(Wait& w) noexcept = 0;
 
     /// Asks for cancellation: the wait that the agent is in, or else the next one that it really has to wait in, ends
@@ -60,13 +61,13 @@ class Agent : public base::ListNode {
         std::uint64_t id = 0;
         AgentKind kind = AgentKind::thread;
         char name[32] = {};
-        std::int64_t native_id = 0;          // the OS thread (gettid); 0 where none is fixed
-        const WaitSite* site = nullptr;      // nullptr: does not wait
-        const void* object = nullptr;        // what it waits for
-        const Agent* holder = nullptr;       // who holds that; nullptr: nobody or unknown. May be gone: compare only
-        std::int64_t since_ns = 0;           // since when (CLOCK_MONOTONIC)
-        bool has_deadline = false;           // the wait ends by itself one day
-        bool parked = false;                 // it really sleeps (not: about to)
+        std::int64_t native_id = 0;     // the OS thread (gettid); 0 where none is fixed
+        const WaitSite* site = nullptr; // nullptr: does not wait
+        const void* object = nullptr;   // what it waits for
+        const Agent* holder = nullptr;  // who holds that; nullptr: nobody or unknown. May be gone: compare only
+        std::int64_t since_ns = 0;      // since when (CLOCK_MONOTONIC)
+        bool has_deadline = false;      // the wait ends by itself one day
+        bool parked = false;            // it really sleeps (not: about to)
     };
     [[nodiscard]] Snapshot snapshot() const noexcept;
 
