@@ -36,6 +36,14 @@ foreach(source IN LISTS refused)
   set_tests_properties(compile_fail:${name} PROPERTIES LABELS compile_fail)
 endforeach()
 
+# ---- Promela
+file(GLOB models CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/model/*.pml)
+foreach(source IN LISTS models)
+  cmake_path(GET source STEM name)
+  add_test(NAME model:${name}_has_no_error_and_its_mutants_have COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/model/check_spin.sh ${source})
+  set_tests_properties(model:${name}_has_no_error_and_its_mutants_have PROPERTIES LABELS model TIMEOUT 600)
+endforeach()
+
 # ---- install
 if(SENNIT_INSTALL)
   foreach(kind IN ITEMS static shared)

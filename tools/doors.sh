@@ -8,25 +8,29 @@ door=${0##*/}
 [ "$(uname -s)" = Linux ] || die "sennit runs on Linux only."
 . "$root/tools/packages.sh"
 
-# build PRESET CMAKE_OPTION... -- [TARGET...]: configures if need be, and builds. Quiet; the whole output is shown when it fails.
-build() {
-    local preset=$1 dir=$root/build/$1 options=() log
-    shift
-    while [ $# -gt 0 ] && [ "$1" != -- ]; do options+=("$1"); shift; done
-    [ $# = 0 ] || shift
+# configure PRESET [CMAKE_OPTION...]: makes the build tree if need be. Quiet; the whole output is shown when it fails.
+configure() {
+    local preset=$1 dir=$root/build/$1 log=$root/build/$1.log
     mkdir -p "$root/build"
     # A tree that was moved or copied carries the old place in its cache: begin it anew.
     if [ -e "$dir/CMakeCache.txt" ] && ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$root" "$dir/CMakeCache.txt"; then
         say "build/$preset belongs to another folder; building it anew"
         rm -rf "$dir"
     fi
-    log=$root/build/$preset.log
-    local target targets=()
-    for target in "$@"; do targets+=(--target "$target"); done
-    if ! (cd "$root" && configure_if_needed "$preset" "$dir" "${options[@]}") > "$log" 2>&1; then
+    if ! (cd "$root" && configure_if_needed "$preset" "$dir" "${@:2}") > "$log" 2>&1; then
         cat "$log" >&2
         die "configuring preset $preset failed; CMake's words are above."
     fi
+}
+
+# build PRESET [CMAKE_OPTION...] -- [TARGET...]: configures if need be, and builds the targets, or all. As quiet.
+build() {
+    local preset=$1 dir=$root/build/$1 log=$root/build/$1.log options=() targets=() target
+    shift
+    while [ $# -gt 0 ] && [ "$1" != -- ]; do options+=("$1"); shift; done
+    [ $# = 0 ] || shift
+    for target; do targets+=(--target "$target"); done
+    configure "$preset" "${options[@]}"
     [ -e "$dir/.built" ] || say "building preset $preset in build/$preset (the first time takes a while)"
     if ! cmake --build "$dir" "${targets[@]}" >> "$log" 2>&1; then
         grep -vE '^\[[0-9]+/[0-9]+\] (Building|Linking|Generating|Re-)' "$log" >&2 || true
