@@ -38,9 +38,8 @@ bool futex_wait(FutexWord& word, std::uint32_t expected, Deadline deadline) noex
         until = &at;
     }
     const int saved = errno; // a wait must not disturb errno of the code around it
-    const long r = ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word),
-                             FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected, until, nullptr,
-                             FUTEX_BITSET_MATCH_ANY);
+    const long r = ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG,
+                             expected, until, nullptr, FUTEX_BITSET_MATCH_ANY);
     const bool timed_out = r != 0 && errno == ETIMEDOUT;
     errno = saved;
     if (timed_out && test_clock) return !deadline.has_passed();

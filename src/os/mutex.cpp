@@ -8,7 +8,8 @@ void Mutex::lock_slow() noexcept {
         cpu_relax();
         std::uint32_t seen = word_.load(memory_order_relaxed);
         // acquire: meets the release in unlock().
-        if (seen == free && word_.compare_exchange_strong(seen, held, memory_order_acquire, memory_order_relaxed)) return;
+        if (seen == free && word_.compare_exchange_strong(seen, held, memory_order_acquire, memory_order_relaxed))
+            return;
         if (seen == contended) break; // others sleep already: get in line
     }
     // acquire: as above. Writing `contended` before sleeping makes the next unlock wake somebody.

@@ -1,5 +1,7 @@
 #include <sennit/os/thread.hpp>
 
+#include <sennit/base/atomic.hpp>
+
 #include <cerrno>
 #include <climits>
 #include <cstring>
@@ -49,7 +51,8 @@ int start_thread(pthread_t& handle, void* (*entry)(void*), void* argument, std::
     if (stack_bytes == 0) return ::pthread_create(&handle, nullptr, entry, argument);
     if (int e = ::pthread_attr_init(&attributes)) return e;
     const std::size_t page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-    if (stack_bytes < static_cast<std::size_t>(PTHREAD_STACK_MIN)) stack_bytes = static_cast<std::size_t>(PTHREAD_STACK_MIN);
+    if (stack_bytes < static_cast<std::size_t>(PTHREAD_STACK_MIN))
+        stack_bytes = static_cast<std::size_t>(PTHREAD_STACK_MIN);
     stack_bytes = (stack_bytes + page - 1) / page * page;
     int e = ::pthread_attr_setstacksize(&attributes, stack_bytes);
     if (e == 0) e = ::pthread_create(&handle, &attributes, entry, argument);
@@ -72,6 +75,14 @@ int at_thread_exit(void (*hook)(void*) noexcept, void* argument) noexcept {
 }
 
 int after_fork_in_child(void (*hook)() noexcept) noexcept { return ::pthread_atfork(nullptr, nullptr, hook); }
+
+void yield_core() noexcept {
+#if defined(SENNIT_MODEL)
+    cpu_relax();
+#else
+    ::sched_yield();
+#endif
+}
 
 int usable_cpus() noexcept {
     cpu_set_t set;

@@ -20,8 +20,7 @@
 #include <sennit/sync/lock.hpp>
 
 #include <sennit/base/errors.hpp>
-
-#include <sched.h>
+#include <sennit/os/thread.hpp>
 
 namespace sennit::sync {
 namespace {
@@ -35,7 +34,7 @@ class Backoff {
         if (++turns_ < 64)
             cpu_relax();
         else
-            ::sched_yield();
+            os::yield_core();
     }
 
   private:

@@ -17,6 +17,7 @@
 #include <sennit/wait/agent.hpp>
 
 #include <sennit/base/errors.hpp>
+#include <sennit/os/backtrace.hpp>
 #include <sennit/os/futex.hpp>
 #include <sennit/os/thread.hpp>
 #include <sennit/wait/registry.hpp>
@@ -55,6 +56,7 @@ void report_blocking_call(const Wait& w) {
                  "sennit: warning: blocking call %s.%s() in a coroutine stops its event loop; co_await its async_ twin "
                  "instead\n",
                  w.site().object, w.site().call);
+    os::print_backtrace(1);
 }
 
 /// An OS thread. It parks on a futex word of its own:
@@ -169,22 +171,24 @@ bool Agent::begin(Wait& w) noexcept {
 }
 
 void Agent::end(Wait& w) noexcept {
-    const auto mine = reinterpret_cast<std::uintptr_t>(&w);
-    for (std::uintptr_t expected = mine;
-         // acq_rel: acquire meets unclaim(): the claimer has done reading; release: meets the next claim_current().
-         !current_.compare_exchange_weak(expected, 0, memory_order_acq_rel, memory_order_relaxed); expected = mine)
-        cpu_relax();
+    std::uintptr_t mine = reinterpret_cast<std::uintptr_t>(&w);
+    const std::uintptr_t alone = mine;
+    // acq_rel: acquire meets unclaim(): the claimer has done reading; release: meets the next claim_current().
+    for (int turns = 0; !current_.compare_exchange_weak(mine, 0, memory_order_acq_rel, memory_order_relaxed); ++turns) {
+        mine = alone;
+        turns < 100 ? cpu_relax() : os::yield_core(); // a claimer that lost its core must run to let go
+    }
 }
 
 Wait* Agent::claim_current() const noexcept {
-    for (;;) {
+    for (int turns = 0;; ++turns) {
         std::uintptr_t seen = current_.load(memory_order_seq_cst); // c2; meets a4
         if (seen == 0) return nullptr;
         if (!(seen & claimed) &&
             // acquire: meets begin(): the Wait's fields are visible.
             current_.compare_exchange_weak(seen, seen | claimed, memory_order_acquire, memory_order_relaxed))
             return reinterpret_cast<Wait*>(seen);
-        cpu_relax();
+        turns < 100 ? cpu_relax() : os::yield_core();
     }
 }
 

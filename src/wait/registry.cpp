@@ -31,9 +31,12 @@ Agents& agents() noexcept {
 
 const char* kind_name(AgentKind kind) {
     switch (kind) {
-    case AgentKind::thread: return "thread";
-    case AgentKind::green_thread: return "green thread";
-    case AgentKind::coroutine: return "coroutine";
+    case AgentKind::thread:
+        return "thread";
+    case AgentKind::green_thread:
+        return "green thread";
+    case AgentKind::coroutine:
+        return "coroutine";
     }
     return "agent";
 }
@@ -59,7 +62,8 @@ bool has_edge(const Agent::Snapshot& a) { return a.site && a.holder && !a.has_de
 std::vector<Agent::Snapshot> find_cycle(const std::vector<Agent::Snapshot>& all) {
     for (const auto& start : all) {
         std::vector<Agent::Snapshot> path;
-        for (const Agent::Snapshot* a = &start; a && has_edge(*a) && path.size() <= all.size(); a = find(all, a->holder)) {
+        for (const Agent::Snapshot* a = &start; a && has_edge(*a) && path.size() <= all.size();
+             a = find(all, a->holder)) {
             path.push_back(*a);
             if (a->holder == start.agent) return path;
         }
@@ -116,7 +120,8 @@ std::vector<Agent::Snapshot> Registry::find_deadlock() {
     const auto again = snapshot();
     for (const auto& a : first) {
         const auto* now = find(again, a.agent);
-        if (!now || now->id != a.id || now->object != a.object || now->since_ns != a.since_ns || now->holder != a.holder)
+        if (!now || now->id != a.id || now->object != a.object || now->since_ns != a.since_ns ||
+            now->holder != a.holder)
             return {};
     }
     return first;
@@ -150,7 +155,8 @@ std::string Registry::describe() {
         text += cycle.size() == 1 ? "DEADLOCK: " + label(cycle[0]) + " waits for what it holds itself: "
                                   : "DEADLOCK of " + std::to_string(cycle.size()) + " agents:\n";
         if (cycle.size() == 1) {
-            text += std::string(cycle[0].site->object) + '.' + cycle[0].site->call + "; use an RLock to take it twice\n";
+            text +=
+                std::string(cycle[0].site->object) + '.' + cycle[0].site->call + "; use an RLock to take it twice\n";
         } else {
             for (std::size_t i = 0; i < cycle.size(); ++i)
                 text += "  " + label(cycle[i]) + " waits in " + cycle[i].site->object + '.' + cycle[i].site->call +

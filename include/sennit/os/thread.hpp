@@ -25,6 +25,9 @@ int at_thread_exit(void (*hook)(void*) noexcept, void* argument) noexcept;
 /// `hook()` runs in the child of every later fork(), before fork returns there. Returns 0 or an errno.
 int after_fork_in_child(void (*hook)() noexcept) noexcept;
 
+/// Gives the core to another runnable thread, if there is one (sched_yield).
+void yield_core() noexcept;
+
 /// How many CPUs the calling thread may run on (sched_getaffinity), at least 1.
 int usable_cpus() noexcept;
 
