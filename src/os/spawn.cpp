@@ -121,8 +121,13 @@ struct Task {
 enum class Memory : int { unknown, shared, separate };
 // relaxed everywhere: a hint about the kernel that any thread may find out again.
 constinit atomic<Memory> child_memory{Memory::unknown};
-constinit atomic<bool> clone3_works{true};
+[[maybe_unused]] constinit atomic<bool> clone3_works{true};
 constinit atomic<bool> group_signal_works{true};
+
+// valgrind knows no pidfd_send_signal. There, and only there, signals go by number, and never to a stranger: reaping and
+// signalling exclude each other, so the number is still the child's.
+constinit atomic<bool> signals_by_number{false};
+constinit Mutex by_number_mutex;
 
 // ---- the child
 
@@ -297,51 +302,63 @@ SENNIT_IN_CHILD int child_main(void* argument) noexcept {
 
 // ---- the parent
 
-// clone3 with a stack for the child, which calls run(argument) and never returns. Gives the pid or -errno.
-SENNIT_IN_CHILD long clone3_run(clone_args& args, int (*run)(void*) noexcept, void* argument) noexcept {
+// What the child does first: run(task), which never returns.
+struct Entry {
+    int (*run)(void*) noexcept;
+    void* task;
+};
+
+#if defined(__x86_64__) || defined(__aarch64__)
+#define SENNIT_RAW_CLONE 1
+// clone3(a, b) or clone(a, b, c), where the child goes on at `entry` on the stack that the arguments name. Gives the pid or
+// -errno. By hand, as libc has no clone3 for us and ThreadSanitizer replaces clone() by one that breaks with CLONE_VM.
+SENNIT_IN_CHILD long raw_clone(long number, std::uintptr_t a, std::uintptr_t b, std::uintptr_t c,
+                               const Entry& entry) noexcept {
 #if defined(__x86_64__)
-    long result = SYS_clone3;
-    asm volatile("movq %[run], %%r8\n\t"
-                 "movq %[argument], %%r9\n\t"
+    asm volatile("xorl %%r10d, %%r10d\n\t"
+                 "xorl %%r8d, %%r8d\n\t"
                  "syscall\n\t"
                  "testq %%rax, %%rax\n\t"
                  "jnz 1f\n\t"
                  "xorl %%ebp, %%ebp\n\t" // the end of the chain of frames
-                 "movq %%r9, %%rdi\n\t"
-                 "callq *%%r8\n\t"
+                 "movq 8(%%rbx), %%rdi\n\t"
+                 "callq *(%%rbx)\n\t"
                  "ud2\n"
                  "1:"
-                 : "+a"(result)
-                 : "D"(&args), "S"(sizeof args), [run] "d"(run), [argument] "b"(argument)
-                 : "r8", "r9", "rcx", "r11", "memory", "cc");
-    return result;
-#elif defined(__aarch64__)
-    register long x8 asm("x8") = SYS_clone3;
-    register long x0 asm("x0") = reinterpret_cast<long>(&args);
-    register long x1 asm("x1") = sizeof args;
-    register void* x9 asm("x9") = reinterpret_cast<void*>(run);
-    register void* x10 asm("x10") = argument;
-    asm volatile("svc #0\n\t"
+                 : "+a"(number)
+                 : "D"(a), "S"(b), "d"(c), "b"(&entry)
+                 : "r8", "r10", "rcx", "r11", "memory", "cc");
+    return number;
+#else
+    register long x8 asm("x8") = number;
+    register std::uintptr_t x0 asm("x0") = a;
+    register std::uintptr_t x1 asm("x1") = b;
+    register std::uintptr_t x2 asm("x2") = c;
+    register const Entry* x9 asm("x9") = &entry;
+    asm volatile("mov x3, xzr\n\t"
+                 "mov x4, xzr\n\t"
+                 "svc #0\n\t"
                  "cbnz x0, 1f\n\t"
                  "mov x29, xzr\n\t"
                  "mov x30, xzr\n\t"
-                 "mov x0, x10\n\t"
-                 "blr x9\n\t"
+                 "ldp x10, x0, [x9]\n\t"
+                 "blr x10\n\t"
                  "brk #1\n"
                  "1:"
                  : "+r"(x0)
-                 : "r"(x8), "r"(x1), "r"(x9), "r"(x10)
-                 : "memory", "cc", "x30");
-    return x0;
-#else
-    static_cast<void>(args), static_cast<void>(run), static_cast<void>(argument);
-    return -ENOSYS; // clone() serves
+                 : "r"(x8), "r"(x1), "r"(x2), "r"(x9)
+                 : "x3", "x4", "x10", "memory", "cc");
+    return static_cast<long>(x0);
 #endif
 }
+#endif
 
 // Gives the pid or -errno.
 long start_child(Task& task, void* stack, int& pidfd) noexcept {
     constexpr std::uint64_t flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD;
+    char* const stack_top = static_cast<char*>(stack) + stack_bytes;
+#if defined(SENNIT_RAW_CLONE)
+    const Entry entry{child_main, &task};
     if (clone3_works.load(memory_order_relaxed)) {
         clone_args args{};
         args.flags = flags | CLONE_CLEAR_SIGHAND;
@@ -350,15 +367,19 @@ long start_child(Task& task, void* stack, int& pidfd) noexcept {
         args.stack = reinterpret_cast<std::uintptr_t>(stack);
         args.stack_size = stack_bytes;
         task.handlers_are_reset = true;
-        const long pid = clone3_run(args, child_main, &task);
+        const long pid = raw_clone(SYS_clone3, reinterpret_cast<std::uintptr_t>(&args), sizeof args, 0, entry);
         // EINVAL: a kernel that does not know the flag. EPERM: a sandbox that refuses what it does not know.
         if (pid > 0 || (pid != -ENOSYS && pid != -EINVAL && pid != -EPERM)) return pid;
         clone3_works.store(false, memory_order_relaxed);
     }
     task.handlers_are_reset = false;
-    const int pid =
-        ::clone(child_main, static_cast<char*>(stack) + stack_bytes, static_cast<int>(flags) | SIGCHLD, &task, &pidfd);
+    return raw_clone(SYS_clone, flags | SIGCHLD, reinterpret_cast<std::uintptr_t>(stack_top),
+                     reinterpret_cast<std::uintptr_t>(&pidfd), entry);
+#else
+    task.handlers_are_reset = false;
+    const int pid = ::clone(child_main, stack_top, static_cast<int>(flags) | SIGCHLD, &task, &pidfd);
     return pid < 0 ? -errno : pid;
+#endif
 }
 
 const char* path_of(const char* const* envp) noexcept {
@@ -493,6 +514,8 @@ SpawnFailure spawn(const SpawnRequest& request, ChildProcess& child) noexcept {
             failure = task.failure;
         } else {
             child_memory.store(Memory::separate, memory_order_relaxed);
+            // relaxed: set before the child is known to anybody who could signal or reap it.
+            if (started.send_signal(0) == ENOSYS) signals_by_number.store(true, memory_order_relaxed);
             failure_write.reset();
             failure = read_failure(failure_read.get());
         }
@@ -544,23 +567,30 @@ ExitStatus exit_status(int error, const siginfo_t& info, const rusage& usage) no
 
 } // namespace
 
-std::optional<ExitStatus> ChildProcess::try_wait() noexcept {
+std::optional<ExitStatus> ChildProcess::reap(int options) noexcept {
     siginfo_t info{};
     rusage usage{};
-    const int error = wait_pidfd(pidfd_.get(), WEXITED | WNOHANG, info, usage);
+    const int error = wait_pidfd(pidfd_.get(), WEXITED | options, info, usage);
     if (error == 0 && info.si_pid == 0) return std::nullopt;
     reaped_ = true;
     return exit_status(error, info, usage);
 }
 
+std::optional<ExitStatus> ChildProcess::reap_by_number(int options) noexcept {
+    siginfo_t info{};
+    rusage usage{};
+    if (options == 0) wait_pidfd(pidfd_.get(), WEXITED | WNOWAIT, info, usage);
+    const MutexGuard guard(by_number_mutex);
+    return reap(WNOHANG);
+}
+
+std::optional<ExitStatus> ChildProcess::try_wait() noexcept {
+    // relaxed, here and below: see signals_by_number.
+    return signals_by_number.load(memory_order_relaxed) ? reap_by_number(WNOHANG) : reap(WNOHANG);
+}
+
 std::optional<ExitStatus> ChildProcess::wait(Deadline deadline) noexcept {
-    if (deadline.is_forever()) {
-        siginfo_t info{};
-        rusage usage{};
-        const int error = wait_pidfd(pidfd_.get(), WEXITED, info, usage);
-        reaped_ = true;
-        return exit_status(error, info, usage);
-    }
+    if (deadline.is_forever()) return signals_by_number.load(memory_order_relaxed) ? reap_by_number(0) : reap(0);
     for (;;) {
         if (auto status = try_wait()) return status;
         if (deadline.has_passed()) return std::nullopt;
@@ -571,7 +601,13 @@ std::optional<ExitStatus> ChildProcess::wait(Deadline deadline) noexcept {
 
 int ChildProcess::send_signal(int signal) const noexcept {
     const int saved = errno;
-    int error = ::syscall(SYS_pidfd_send_signal, pidfd_.get(), signal, nullptr, 0) == 0 ? 0 : errno;
+    int error = 0;
+    if (!signals_by_number.load(memory_order_relaxed)) {
+        error = ::syscall(SYS_pidfd_send_signal, pidfd_.get(), signal, nullptr, 0) == 0 ? 0 : errno;
+    } else {
+        const MutexGuard guard(by_number_mutex);
+        error = reaped_ || ::syscall(SYS_tgkill, pid_, pid_, signal) == 0 ? 0 : errno;
+    }
     if (error == ESRCH) error = 0;
     errno = saved;
     return error;
@@ -585,9 +621,10 @@ int ChildProcess::send_signal_to_group(int signal) const noexcept {
         error = ::syscall(SYS_pidfd_send_signal, pidfd_.get(), signal, nullptr, pidfd_signal_process_group) == 0
                     ? 0
                     : errno;
-        if (error == EINVAL && signal >= 0 && signal < _NSIG) group_signal_works.store(false, memory_order_relaxed);
+        if (error == ENOSYS || (error == EINVAL && signal >= 0 && signal < _NSIG))
+            group_signal_works.store(false, memory_order_relaxed);
     }
-    if (error == EINVAL) {
+    if (error == EINVAL || error == ENOSYS) {
         // Older kernels: by number, which is the group's as long as its leader has not been reaped.
         error = reaped_ ? ESRCH : ::killpg(pid_, signal) == 0 ? 0 : errno;
     }

@@ -111,6 +111,8 @@ class ChildProcess {
   private:
     friend SpawnFailure spawn(const SpawnRequest&, ChildProcess&) noexcept;
     ChildProcess(pid_t pid, Fd pidfd) noexcept : pid_(pid), pidfd_(std::move(pidfd)) {}
+    std::optional<ExitStatus> reap(int options) noexcept;
+    std::optional<ExitStatus> reap_by_number(int options) noexcept;
     pid_t pid_ = -1;
     Fd pidfd_;
     bool reaped_ = false;
