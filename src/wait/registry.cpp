@@ -115,7 +115,7 @@ std::size_t Registry::parked_count() noexcept {
 }
 
 std::vector<Agent::Snapshot> Registry::find_deadlock() {
-    const auto first = find_cycle(snapshot());
+    auto first = find_cycle(snapshot());
     if (first.empty()) return {};
     const auto again = snapshot();
     for (const auto& a : first) {

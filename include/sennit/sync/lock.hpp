@@ -213,7 +213,8 @@ class Lock::ScopedOp {
         op_.finish(me);
         return LockGuard<Lock>(lock_);
     }
-    operator wait::Wait&() noexcept { return op_; } // what Awaitable suspends on
+    // What Awaitable suspends on.
+    operator wait::Wait&() noexcept { return op_; } // NOLINT(google-explicit-constructor)
     void set_continuation(void* handle_address) noexcept { op_.set_continuation(handle_address); }
 
   private:
