@@ -4,7 +4,9 @@
 
 #include <cerrno>
 #include <climits>
+#include <cstdio>
 #include <cstring>
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -16,24 +18,30 @@ namespace {
 thread_local std::int64_t cached_id = 0;
 thread_local pid_t cached_for_pid = 0;
 
-struct ExitHook {
-    void (*hook)(void*) noexcept;
-    void* argument;
-};
-// One slot a thread: sennit needs one hook. Destroyed by the pthread key below.
-thread_local ExitHook exit_hook{nullptr, nullptr};
-
-void run_exit_hook(void*) {
-    const ExitHook h = exit_hook;
-    exit_hook = {nullptr, nullptr};
-    if (h.hook) h.hook(h.argument);
-}
+// The list of a thread's hooks begins in the value of a pthread key, whose destructor runs them.
+void run_exit_hooks(void* first);
 
 struct Key {
     pthread_key_t key{};
     int error;
-    Key() noexcept : error(::pthread_key_create(&key, run_exit_hook)) {}
+    Key() noexcept : error(::pthread_key_create(&key, run_exit_hooks)) {}
 };
+
+const Key& exit_key() noexcept {
+    static const Key it; // trivially destroyed: threads may end until the very end of the process
+    return it;
+}
+
+void run_exit_hooks(void* first) {
+    const Key& at = exit_key();
+    auto* hook = static_cast<ThreadExitHook*>(first);
+    while (hook) {
+        ThreadExitHook* const next = hook->next;
+        ::pthread_setspecific(at.key, next); // before it runs: it may add another one, or die
+        hook->run(*hook);
+        hook = static_cast<ThreadExitHook*>(::pthread_getspecific(at.key));
+    }
+}
 
 } // namespace
 
@@ -60,18 +68,57 @@ int start_thread(pthread_t& handle, void* (*entry)(void*), void* argument, std::
     return e;
 }
 
-void set_kernel_thread_name(const char* name) noexcept {
-    char short_name[16];
-    std::strncpy(short_name, name, sizeof short_name - 1);
-    short_name[sizeof short_name - 1] = '\0';
-    ::pthread_setname_np(::pthread_self(), short_name);
+pthread_t this_thread() noexcept { return ::pthread_self(); }
+
+std::uintptr_t thread_number(pthread_t handle) noexcept { return static_cast<std::uintptr_t>(handle); }
+
+void join_thread(pthread_t handle) noexcept { ::pthread_join(handle, nullptr); }
+
+void detach_thread(pthread_t handle) noexcept { ::pthread_detach(handle); }
+
+bool thread_sleeps(std::int64_t id) noexcept {
+    char path[64];
+    std::snprintf(path, sizeof path, "/proc/self/task/%lld/stat", static_cast<long long>(id));
+    const int saved = errno;
+    const int file = ::open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) {
+        errno = saved;
+        return true;
+    }
+    char text[256];
+    const ssize_t n = ::read(file, text, sizeof text - 1);
+    ::close(file);
+    errno = saved;
+    if (n <= 0) return true;
+    text[n] = '\0';
+    // "id (name) state ...": the name may hold anything, so look from its end.
+    const char* end = std::strrchr(text, ')');
+    return !end || end[1] == '\0' || end[2] != 'R';
 }
 
-int at_thread_exit(void (*hook)(void*) noexcept, void* argument) noexcept {
-    static const Key key; // a pthread key's destructors run after those of C++ thread_locals
-    if (key.error) return key.error;
-    exit_hook = {hook, argument};
-    return ::pthread_setspecific(key.key, &exit_hook);
+bool is_main_thread() noexcept { return current_thread_id() == ::getpid(); }
+
+void set_kernel_thread_name(pthread_t handle, const char* name) noexcept {
+    char short_name[16];
+    std::size_t n = ::strnlen(name, sizeof short_name);
+    if (n == sizeof short_name) {
+        n = sizeof short_name - 1;
+        while (n > 0 && (static_cast<unsigned char>(name[n]) & 0xC0) == 0x80) --n; // not within a character
+    }
+    std::memcpy(short_name, name, n);
+    short_name[n] = '\0';
+    ::pthread_setname_np(handle, short_name);
+}
+
+int at_thread_exit(ThreadExitHook& hook) noexcept {
+    const Key& at = exit_key(); // a pthread key's destructors run after those of C++ thread_locals
+    if (at.error) return at.error;
+    hook.next = static_cast<ThreadExitHook*>(::pthread_getspecific(at.key));
+    return ::pthread_setspecific(at.key, &hook);
+}
+
+int at_fork(void (*before)() noexcept, void (*in_parent)() noexcept, void (*in_child)() noexcept) noexcept {
+    return ::pthread_atfork(before, in_parent, in_child);
 }
 
 int after_fork_in_child(void (*hook)() noexcept) noexcept { return ::pthread_atfork(nullptr, nullptr, hook); }

@@ -20,8 +20,10 @@
 #include <sennit/os/backtrace.hpp>
 #include <sennit/os/futex.hpp>
 #include <sennit/os/thread.hpp>
+#include <sennit/wait/process_end.hpp>
 #include <sennit/wait/registry.hpp>
 
+#include <climits>
 #include <cstdio>
 #include <cstring>
 #include <new>
@@ -59,6 +61,18 @@ void report_blocking_call(const Wait& w) {
     os::print_backtrace(1);
 }
 
+// The end of the process, for the threads that it does not wait for (ProcessEnd):
+//
+//   running   it has not begun
+//   holding   such a thread that comes out of a wait is held
+//   waiting   the thread that ends the process waits itself: nobody is held meanwhile
+constexpr std::uint32_t running = 0, holding = 1, waiting = 2;
+constinit os::FutexWord end_state{running};
+// relaxed everywhere: the ending thread compares it with itself.
+constinit atomic<const Agent*> ending_thread{nullptr};
+
+void hold_others() noexcept;
+
 /// An OS thread. It parks on a futex word of its own:
 ///
 ///   idle      runs, nothing to take            unpark: -> token
@@ -66,7 +80,11 @@ void report_blocking_call(const Wait& w) {
 ///   sleeping  sleeps, or is about to           unpark: -> token, then a futex wake
 class ThreadAgent final : public Agent {
   public:
-    ThreadAgent() noexcept : Agent(AgentKind::thread), native_id_(os::current_thread_id()) {}
+    ThreadAgent(std::string_view name, bool held_at_end) noexcept
+        : Agent(AgentKind::thread), held_at_end_(held_at_end), native_id_(os::current_thread_id()) {
+        init_name(name);
+    }
+    void after_fork() noexcept { native_id_ = os::current_thread_id(); }
 
     void unpark(Wait&) noexcept override {
         // release: meets the acquire in park(): what the waker did before is visible to who wakes up.
@@ -74,8 +92,41 @@ class ThreadAgent final : public Agent {
         // The thread may be gone by now: futex_wake uses the address alone.
     }
 
+    // Whether it can do no harm at the end of the process: it is parked, and held if it wakes up.
+    [[nodiscard]] bool is_harmless() const noexcept {
+        // seq_cst: meets hold(): either it sees `holding`, or this sees that it runs.
+        return !held_at_end_ || parked_.load(memory_order_seq_cst) || os::thread_sleeps(native_id_);
+    }
+
   protected:
     bool park(Wait& w, Deadline deadline) noexcept override {
+        // relaxed: only the thread that began the end has to see it here.
+        const bool ends =
+            end_state.load(memory_order_relaxed) == holding && ending_thread.load(memory_order_relaxed) == this;
+        if (ends) [[unlikely]] {
+            end_state.store(waiting, memory_order_seq_cst); // meets hold()
+            os::futex_wake(end_state, INT_MAX);
+        }
+        const bool by_other = sleep(w, deadline);
+        if (ends) [[unlikely]]
+            hold_others();
+        if (held_at_end_) hold();
+        return by_other;
+    }
+
+    std::int64_t native_id() const noexcept override { return native_id_; }
+
+  private:
+    void hold() noexcept {
+        parked_.store(false, memory_order_seq_cst);               // it runs, and then
+        while (end_state.load(memory_order_seq_cst) == holding) { // looks; meets is_harmless()
+            parked_.store(true, memory_order_seq_cst);
+            os::futex_wait(end_state, holding, forever);
+            parked_.store(false, memory_order_seq_cst);
+        }
+    }
+
+    bool sleep(Wait& w, Deadline deadline) noexcept {
         for (std::uint32_t i = w.spins(); i > 0; --i) {
             // acquire: meets unpark().
             if (word_.load(memory_order_acquire) == token) break;
@@ -104,11 +155,9 @@ class ThreadAgent final : public Agent {
         return by_other;
     }
 
-    std::int64_t native_id() const noexcept override { return native_id_; }
-
-  private:
     static constexpr std::uint32_t idle = 0, token = 1, sleeping = 2;
     os::FutexWord word_{idle};
+    const bool held_at_end_;
     std::int64_t native_id_;
 };
 
@@ -117,23 +166,41 @@ class ThreadAgent final : public Agent {
 alignas(ThreadAgent) constinit thread_local unsigned char thread_agent_storage[sizeof(ThreadAgent)]{};
 constinit thread_local ThreadAgent* this_thread_agent = nullptr;
 
-void leave_thread(void*) noexcept {
+constinit thread_local os::ThreadExitHook leave_hook{};
+
+void leave_thread(os::ThreadExitHook&) noexcept {
     ThreadAgent* a = this_thread_agent;
-    if (!a) return;
+    a->end_locals();
     Registry::remove(*a);
     detail::current = nullptr;
     this_thread_agent = nullptr;
     a->~ThreadAgent();
 }
 
-ThreadAgent& adopt() noexcept {
+ThreadAgent& adopt(std::string_view name = {}, bool held_at_end = false) noexcept {
     if (!this_thread_agent) {
-        auto* a = ::new (static_cast<void*>(thread_agent_storage)) ThreadAgent;
+        auto* a = ::new (static_cast<void*>(thread_agent_storage)) ThreadAgent(name, held_at_end);
         this_thread_agent = a;
         Registry::add(*a);
-        os::at_thread_exit(leave_thread, nullptr);
+        leave_hook.run = leave_thread;
+        os::at_thread_exit(leave_hook);
     }
     return *this_thread_agent;
+}
+
+// From now on a thread that is held comes no further than its next wait. Gives those that run a moment to come to it.
+void hold_others() noexcept {
+    constexpr int looks = 100;
+    constexpr std::int64_t between_ns = 200'000;
+    end_state.store(holding, memory_order_seq_cst); // meets hold(), is_harmless()
+    os::FutexWord nobody{0};
+    for (int i = 0; i < looks; ++i) {
+        if (Registry::every([](const Agent& a) noexcept {
+                return a.kind() != AgentKind::thread || static_cast<const ThreadAgent&>(a).is_harmless();
+            }))
+            return;
+        os::futex_wait(nobody, 0, Deadline::at_monotonic_ns(base::monotonic_ns() + between_ns));
+    }
 }
 
 } // namespace
@@ -146,9 +213,28 @@ Agent& adopt_thread() noexcept {
     return a;
 }
 
+Agent& adopt_new_thread(std::string_view name, bool held_at_end) noexcept {
+    ThreadAgent& a = adopt(name, held_at_end);
+    current = &a;
+    return a;
+}
+
+void thread_after_fork() noexcept {
+    if (this_thread_agent) this_thread_agent->after_fork();
+}
+
 } // namespace detail
 
 Agent& current_thread_agent() noexcept { return adopt(); }
+
+void ProcessEnd::begin() noexcept {
+    const Agent* nobody = nullptr;
+    if (ending_thread.compare_exchange_strong(nobody, &current_thread_agent(), memory_order_relaxed,
+                                              memory_order_relaxed))
+        hold_others();
+}
+
+bool ProcessEnd::begun() noexcept { return ending_thread.load(memory_order_relaxed) != nullptr; }
 
 void set_blocking_call_policy(BlockingCallPolicy policy) noexcept {
     blocking_call_policy.store(policy, memory_order_relaxed);

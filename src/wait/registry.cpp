@@ -23,7 +23,9 @@ Agents& agents() noexcept {
     alignas(Agents) static unsigned char storage[sizeof(Agents)];
     static Agents* const it = [] {
         auto* made = ::new (static_cast<void*>(storage)) Agents;
-        os::after_fork_in_child(&Registry::reset_after_fork);
+        // The lock is held across a fork, so that the child does not get a list that is just being changed.
+        os::at_fork([]() noexcept SENNIT_NO_TSA { agents().mutex.lock(); },
+                    []() noexcept SENNIT_NO_TSA { agents().mutex.unlock(); }, &Registry::reset_after_fork);
         return made;
     }();
     return *it;
@@ -105,6 +107,14 @@ std::vector<Agent::Snapshot> Registry::snapshot() {
     }
 }
 
+bool Registry::every(bool (*holds)(const Agent&) noexcept) noexcept {
+    Agents& all = agents();
+    os::MutexGuard guard(all.mutex);
+    for (base::ListNode* a = all.list.front(); a; a = all.list.after(*a))
+        if (!holds(*static_cast<Agent*>(a))) return false;
+    return true;
+}
+
 std::size_t Registry::parked_count() noexcept {
     Agents& all = agents();
     os::MutexGuard guard(all.mutex);
@@ -171,6 +181,7 @@ void Registry::reset_after_fork() noexcept {
     all.mutex.reset_after_fork();
     while (all.list.pop_front()) {}
     all.count = 0;
+    detail::thread_after_fork();
     if (detail::current) add(current_thread_agent());
 }
 
@@ -196,6 +207,10 @@ Agent::Snapshot Agent::snapshot() const noexcept {
 void Agent::set_name(std::string_view name) noexcept {
     Agents& all = agents();
     os::MutexGuard guard(all.mutex);
+    init_name(name);
+}
+
+void Agent::init_name(std::string_view name) noexcept {
     const std::size_t n = name.size() < sizeof name_ - 1 ? name.size() : sizeof name_ - 1;
     std::memcpy(name_, name.data(), n);
     std::memset(name_ + n, 0, sizeof name_ - n);

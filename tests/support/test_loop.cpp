@@ -49,6 +49,7 @@ void TestTask::start() {
     wait::Agent* const outer = wait::detail::current;
     wait::detail::current = this;
     root_.resume();
+    if (root_.done()) end_locals();
     wait::detail::current = outer;
 }
 
@@ -57,6 +58,7 @@ void TestTask::go_on(wait::Wait& w) {
     wait::Agent* const outer = wait::detail::current;
     wait::detail::current = this;
     std::coroutine_handle<>::from_address(w.continuation()).resume();
+    if (root_.done()) end_locals();
     wait::detail::current = outer;
 }
 

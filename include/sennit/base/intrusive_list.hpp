@@ -23,6 +23,7 @@ class IntrusiveList {
     void push_back(ListNode& n) noexcept { insert(*head_.prev, n, head_); }
     void push_front(ListNode& n) noexcept { insert(head_, n, *head_.next); }
     [[nodiscard]] ListNode* front() noexcept { return empty() ? nullptr : head_.next; }
+    [[nodiscard]] ListNode* back() noexcept { return empty() ? nullptr : head_.prev; }
     /// The node after `n`, nullptr at the end.
     [[nodiscard]] ListNode* after(ListNode& n) noexcept { return n.next == &head_ ? nullptr : n.next; }
     ListNode* pop_front() noexcept {

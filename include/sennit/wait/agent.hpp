@@ -4,6 +4,7 @@
 #include <sennit/base/atomic.hpp>
 #include <sennit/base/deadline.hpp>
 #include <sennit/base/intrusive_list.hpp>
+#include <sennit/wait/agent_local.hpp>
 #include <sennit/wait/waiter.hpp>
 
 #include <cstdint>
@@ -71,9 +72,15 @@ class Agent : public base::ListNode {
     };
     [[nodiscard]] Snapshot snapshot() const noexcept;
 
+    /// Destroys the agent's local values, newest first, and those that this makes. By the agent itself, when its function has
+    /// ended; who forgets has them destroyed with the agent, by whoever does that.
+    void end_locals() noexcept {
+        if (locals_) end_locals_slow();
+    }
+
   protected:
     explicit Agent(AgentKind kind) noexcept;
-    ~Agent() = default;
+    ~Agent() { end_locals(); }
 
     /// Sleeps until `w` is settled, or settles it itself at the deadline.
     /// Contract: returns true when somebody else settled it (and has called unpark), false when this call did.
@@ -86,6 +93,8 @@ class Agent : public base::ListNode {
     /// w.continuation(). False: it waits again, unpark() will come again.
     bool resume_step(Wait& w) noexcept;
     virtual std::int64_t native_id() const noexcept { return 0; }
+    /// set_name() while nobody else knows the agent.
+    void init_name(std::string_view name) noexcept;
 
     atomic<bool> parked_{false}; // for snapshot() and tests: relaxed hints
 
@@ -106,14 +115,28 @@ class Agent : public base::ListNode {
     char name_[32] = {};
     std::uint64_t id_;
 
+    void end_locals_slow() noexcept;
+    AgentLocalTable* locals_ = nullptr; // nullptr: no values. Changed by the agent itself, under the lock of all keys
+
     friend class Registry;
+    friend class AgentLocalKey;
 };
+
+inline AgentLocal* AgentLocalKey::find(const Agent& agent) const noexcept {
+    const AgentLocalTable* table = agent.locals_;
+    const std::uint32_t index = index_.load(memory_order_relaxed); // the agent has seen it when it made its value
+    return table && index < table->size ? table->values[index] : nullptr;
+}
 
 namespace detail {
 // Who runs on this OS thread now. An event loop sets it while it runs a coroutine. nullptr: a thread that has not met
 // sennit yet. constinit + inline: one load, no wrapper call.
 inline constinit thread_local Agent* current = nullptr;
 Agent& adopt_thread() noexcept;
+// The same for a thread that sennit has just started: with its name, and whether the process's end holds it (ProcessEnd).
+Agent& adopt_new_thread(std::string_view name, bool held_at_end) noexcept;
+// In the child of a fork: the thread that forked has another id now.
+void thread_after_fork() noexcept;
 } // namespace detail
 
 /// The agent that calls this. A thread that was not made by sennit becomes an agent at its first call.

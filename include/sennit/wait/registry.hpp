@@ -19,6 +19,8 @@ class Registry {
 
     /// What every agent does at this moment (each one consistent in itself, not all at one instant).
     static std::vector<Agent::Snapshot> snapshot();
+    /// Whether `holds` is true of every agent. It runs under the list's lock.
+    static bool every(bool (*holds)(const Agent&) noexcept) noexcept;
     /// How many agents really sleep in a wait. A hint that is exact once nothing runs.
     static std::size_t parked_count() noexcept;
 
