@@ -176,7 +176,8 @@ std::string Registry::describe() {
     return text;
 }
 
-void Registry::reset_after_fork() noexcept {
+// Not analysed: a forked child has one thread, and its copy of the mutex may be held by one that is not there.
+void Registry::reset_after_fork() noexcept SENNIT_NO_TSA {
     Agents& all = agents();
     all.mutex.reset_after_fork();
     while (all.list.pop_front()) {}

@@ -157,7 +157,8 @@ class Lock::AcquireOp final : public LockWait {
   public:
     AcquireOp(Lock& lock, bool blocking, const wait::WaitSite& site = acquire_site) noexcept
         : LockWait(&lock, site), lock_(lock), blocking_(blocking) {}
-    bool try_now(Deadline deadline) {
+    // Not analysed: whether the lock is held afterwards is in the result of the whole wait.
+    bool try_now(Deadline deadline) SENNIT_NO_TSA {
         if (lock_.try_lock()) {
             acquired_ = lock_.check_arguments(blocking_, deadline);
             return true;
