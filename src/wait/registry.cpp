@@ -24,8 +24,8 @@ Agents& agents() noexcept {
     static Agents* const it = [] {
         auto* made = ::new (static_cast<void*>(storage)) Agents;
         // The lock is held across a fork, so that the child does not get a list that is just being changed.
-        os::at_fork([]() noexcept SENNIT_NO_TSA { agents().mutex.lock(); },
-                    []() noexcept SENNIT_NO_TSA { agents().mutex.unlock(); }, &Registry::reset_after_fork);
+        os::at_fork([]() SENNIT_NO_TSA noexcept { agents().mutex.lock(); },
+                    []() SENNIT_NO_TSA noexcept { agents().mutex.unlock(); }, &Registry::reset_after_fork);
         return made;
     }();
     return *it;
