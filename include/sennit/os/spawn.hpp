@@ -122,7 +122,7 @@ class ChildProcess {
 /// another child.
 ///
 /// Agents    Any number of threads at the same time.
-/// Blocks    Until the child has executed the program (some hundred microseconds), as vfork does. All signals of the
+/// Blocks    Until the child has executed the program (some hundred microseconds), as vfork does. Signals to the
 ///           calling thread wait as long.
 /// Cost      Independent of the parent's memory: clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD) on a small stack that is
 ///           kept for the next, no copy of page tables; handlers are reset by the kernel.
