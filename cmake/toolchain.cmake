@@ -38,6 +38,10 @@ if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
   target_compile_options(sennit_flags INTERFACE -Wthread-safety -Wno-error=unused-command-line-argument)
 endif()
 
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang" AND PROJECT_IS_TOP_LEVEL)
+  add_compile_options($<$<CONFIG:RelWithDebInfo>:-gdwarf-4>) # Debian 12's valgrind and gdb can't read clang 19's DWARF 5
+endif()
+
 if(SENNIT_SANITIZE)
   add_compile_options(-fsanitize=${SENNIT_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${SENNIT_SANITIZE})

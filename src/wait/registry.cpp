@@ -213,7 +213,7 @@ void Agent::set_name(std::string_view name) noexcept {
 
 void Agent::init_name(std::string_view name) noexcept {
     const std::size_t n = name.size() < sizeof name_ - 1 ? name.size() : sizeof name_ - 1;
-    std::memcpy(name_, name.data(), n);
+    if (n != 0) std::memcpy(name_, name.data(), n); // an empty view may have no address
     std::memset(name_ + n, 0, sizeof name_ - n);
 }
 
