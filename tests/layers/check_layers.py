@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reads the sources of the library and fails if an include points upwards or a file does what only a lower layer may.
+"""Reads the sources and fails if an include points upwards, a file does what only a lower layer may, or a test sleeps.
 
     check_layers.py [ROOT]      checks the tree (default: the repository that this file lies in)
     check_layers.py --self-test shows that each rule catches what it is for
@@ -28,6 +28,13 @@ RULES = [
     ("system call", r"\bsyscall\s*\(|#\s*include\s*<(unistd\.h|fcntl\.h|poll\.h|pthread\.h|spawn\.h|linux/.*|sys/(?!types\.h|signal\.h).*)>",
      {"os", "tools"}, "system calls are made in os/, where EINTR and errno end"),
     ("heavy header", r"#\s*include\s*<(iostream|regex|format|filesystem)>", {"src"}, "public headers stay light: 1.5 s a translation unit"),
+]
+
+# The same for the tests; their support and the programs that they start may sleep.
+TEST_RULES = [
+    ("sleep", r"\b(sleep_for|sleep_until|usleep|nanosleep)\b|::sleep\s*\(", {"support", "programs"},
+     "wait for an event (wait_until_parked, a numbered step, the virtual clock): a sleep is too short on a busy machine"),
+    ("vacuous", r"\b(EXPECT|ASSERT)_TRUE\(true\)|\bSUCCEED\(\)", set(), "a test that cannot fail shows nothing"),
 ]
 
 
@@ -62,6 +69,7 @@ class Tree:
         self.root = root
         self.below, self.umbrellas = read_layers(root)
         self.files = sorted(p for top in ("include/sennit", "src") for p in (root / top).rglob("*") if p.suffix in (".hpp", ".cpp"))
+        self.tests = sorted(p for p in (root / "tests").rglob("*") if p.suffix in (".hpp", ".cpp"))
         self.problems = []
 
     def folder(self, path):
@@ -115,20 +123,21 @@ class Tree:
                 elif own is not None:
                     for other in sorted(self.reached(target) - self.below[own]):
                         self.report(path, number, f"{own}/ may not include {other}/: includes point downwards (cmake/layers.txt)")
-            self.check_rules(path, own)
+            relative = path.relative_to(self.root)
+            inner = "/".join(relative.parts[2:] if relative.parts[0] == "include" else relative.parts[1:])
+            if not inner.startswith("impl/model"):  # the model's own stand-ins for atomics and threads
+                self.check_rules(path, RULES, {own, inner, relative.parts[0]})
+        for path in self.tests:
+            self.check_rules(path, TEST_RULES, {path.relative_to(self.root).parts[1]})
         self.check_cycles()
         return self.problems
 
-    def check_rules(self, path, own):
-        relative = path.relative_to(self.root)
-        inner = "/".join(relative.parts[2:] if relative.parts[0] == "include" else relative.parts[1:])
-        if inner.startswith("impl/model"):
-            return  # the model's own stand-ins for atomics and threads
+    def check_rules(self, path, rules, places):
         text = path.read_text(errors="replace")
         lines = text.splitlines()
         for number, line in enumerate(strip(text).splitlines(), 1):
-            for name, pattern, allowed, instead in RULES:
-                if {own, inner, relative.parts[0]} & allowed or not re.search(pattern, line):
+            for name, pattern, allowed, instead in rules:
+                if places & allowed or not re.search(pattern, line):
                     continue
                 near = "\n".join(lines[max(0, number - 2):number])
                 if not re.search(rf"layers: allow {name}: \S", near):
@@ -177,6 +186,9 @@ def self_test():
         ("include/sennit/sync/lock.hpp", "#include <iostream>\n", "light"),
         ("src/sync/a.cpp", '// std::mutex\n/* std::thread\n */ const char* s = "std::mutex";\n', ""),
         ("src/sync/a.cpp", "// layers: allow mutex: to show it\nstd::mutex m;\n", ""),
+        ("tests/unit/sync/a_test.cpp", "std::this_thread::sleep_for(1ms);\n", "wait for an event"),
+        ("tests/support/a.cpp", "std::this_thread::sleep_for(1ms);\n", ""),
+        ("tests/unit/sync/a_test.cpp", "EXPECT_TRUE(true);\n", "cannot fail"),
         ("src/sync/a.cpp", "// layers: allow thread: the wrong rule\nstd::mutex m;\n", "os::Mutex"),
     ]
     layers = "base:\nos: base\nsync: os\nqueue.hpp = sync\n"
