@@ -23,7 +23,8 @@ configure() {
     fi
 }
 
-# build PRESET [CMAKE_OPTION...] -- [TARGET...]: configures if need be, and builds the targets, or all. As quiet.
+# build PRESET [CMAKE_OPTION...] -- [TARGET...]: configures if need be, and builds the targets, or all. As quiet. With keep_going set,
+# an error does not end it: all are shown.
 build() {
     local preset=$1 dir=$root/build/$1 log=$root/build/$1.log options=() targets=() target
     shift
@@ -32,7 +33,7 @@ build() {
     for target; do targets+=(--target "$target"); done
     configure "$preset" "${options[@]}"
     [ -e "$dir/.built" ] || say "building preset $preset in build/$preset (the first time takes a while)"
-    if ! cmake --build "$dir" "${targets[@]}" >> "$log" 2>&1; then
+    if ! cmake --build "$dir" "${targets[@]}" ${keep_going:+-- -k 0} >> "$log" 2>&1; then
         grep -vE '^\[[0-9]+/[0-9]+\] (Building|Linking|Generating|Re-)' "$log" >&2 || true
         die "building preset $preset failed; the compiler's words are above and in build/$preset.log."
     fi
