@@ -5,6 +5,10 @@
 
 #include <chrono>
 
+#if defined(SENNIT_MODEL)
+#include <sennit/impl/model_scheduler.hpp>
+#endif
+
 namespace sennit {
 namespace {
 
@@ -16,6 +20,9 @@ constinit atomic<base::ClockForTest> test_clock{nullptr};
 namespace base {
 
 std::int64_t monotonic_ns() noexcept {
+#if defined(SENNIT_MODEL)
+    if (model::controlled()) return model::now_ns();
+#endif
     if (auto* clock = test_clock.load(memory_order_relaxed)) return clock();
     // steady_clock is CLOCK_MONOTONIC through the vDSO in libstdc++ and libc++: no system call.
     return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())

@@ -20,8 +20,8 @@ constexpr std::int64_t test_slice_ns = 1'000'000;
 
 bool futex_wait(FutexWord& word, std::uint32_t expected, Deadline deadline) noexcept {
 #if defined(SENNIT_MODEL)
-    return model::futex_wait(word, expected, deadline);
-#else
+    if (model::controlled()) return model::detail::futex_wait(word, expected, deadline);
+#endif
     timespec at{};
     timespec* until = nullptr;
     const bool test_clock = !deadline.is_forever() && base::clock_is_for_test();
@@ -44,18 +44,16 @@ bool futex_wait(FutexWord& word, std::uint32_t expected, Deadline deadline) noex
     errno = saved;
     if (timed_out && test_clock) return !deadline.has_passed();
     return !timed_out;
-#endif
 }
 
 void futex_wake(FutexWord& word, int n) noexcept {
 #if defined(SENNIT_MODEL)
-    model::futex_wake(word, n);
-#else
+    if (model::controlled()) return model::detail::futex_wake(word, n);
+#endif
     const int saved = errno;
     ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAKE | FUTEX_PRIVATE_FLAG, n, nullptr, nullptr,
               0);
     errno = saved;
-#endif
 }
 
 } // namespace sennit::os

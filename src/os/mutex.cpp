@@ -4,7 +4,7 @@ namespace sennit::os {
 
 void Mutex::lock_slow() noexcept {
     // What it guards takes some tens of nanoseconds: on two cores a short spin beats a sleep, on one it ends at once.
-    for (int i = 0; i < 40; ++i) {
+    for (unsigned i = spin_turns(40); i > 0; --i) {
         cpu_relax();
         std::uint32_t seen = word_.load(memory_order_relaxed);
         // acquire: meets the release in unlock().

@@ -2,6 +2,10 @@
 
 #include <sennit/base/atomic.hpp>
 
+#if defined(SENNIT_MODEL)
+#include <sennit/impl/model_scheduler.hpp>
+#endif
+
 #include <cerrno>
 #include <climits>
 #include <cstdio>
@@ -55,6 +59,9 @@ std::int64_t current_thread_id() noexcept {
 }
 
 int start_thread(pthread_t& handle, void* (*entry)(void*), void* argument, std::size_t stack_bytes) noexcept {
+#if defined(SENNIT_MODEL)
+    if (model::controlled()) return model::start_thread(handle, entry, argument);
+#endif
     pthread_attr_t attributes;
     if (stack_bytes == 0) return ::pthread_create(&handle, nullptr, entry, argument);
     if (int e = ::pthread_attr_init(&attributes)) return e;
@@ -72,9 +79,19 @@ pthread_t this_thread() noexcept { return ::pthread_self(); }
 
 std::uintptr_t thread_number(pthread_t handle) noexcept { return static_cast<std::uintptr_t>(handle); }
 
-void join_thread(pthread_t handle) noexcept { ::pthread_join(handle, nullptr); }
+void join_thread(pthread_t handle) noexcept {
+#if defined(SENNIT_MODEL)
+    if (model::controlled()) return model::join_thread(handle);
+#endif
+    ::pthread_join(handle, nullptr);
+}
 
-void detach_thread(pthread_t handle) noexcept { ::pthread_detach(handle); }
+void detach_thread(pthread_t handle) noexcept {
+#if defined(SENNIT_MODEL)
+    if (model::controlled()) return; // the OS threads of the model are kept
+#endif
+    ::pthread_detach(handle);
+}
 
 bool thread_sleeps(std::int64_t id) noexcept {
     char path[64];
@@ -113,6 +130,10 @@ void set_kernel_thread_name(pthread_t handle, const char* name) noexcept {
 int at_thread_exit(ThreadExitHook& hook) noexcept {
     const Key& at = exit_key(); // a pthread key's destructors run after those of C++ thread_locals
     if (at.error) return at.error;
+#if defined(SENNIT_MODEL)
+    // The model's threads end and their OS threads go on.
+    model::set_exit_hook([] { run_exit_hooks(::pthread_getspecific(exit_key().key)); });
+#endif
     hook.next = static_cast<ThreadExitHook*>(::pthread_getspecific(at.key));
     return ::pthread_setspecific(at.key, &hook);
 }

@@ -127,7 +127,7 @@ class ThreadAgent final : public Agent {
     }
 
     bool sleep(Wait& w, Deadline deadline) noexcept {
-        for (std::uint32_t i = w.spins(); i > 0; --i) {
+        for (unsigned i = spin_turns(w.spins()); i > 0; --i) {
             // acquire: meets unpark().
             if (word_.load(memory_order_acquire) == token) break;
             cpu_relax();

@@ -177,7 +177,7 @@ void TestLoop::join() {
     }
     bell_.fetch_add(1, memory_order_release);
     os::futex_wake(bell_, 1);
-    ::pthread_join(thread_, nullptr);
+    os::join_thread(thread_);
     threaded_ = false;
     stopping_ = false;
 }

@@ -48,4 +48,13 @@ inline void cpu_relax() noexcept {
 #endif
 }
 
+/// How many times a loop looks before it sleeps. Under the model once: its schedules are to come to the sleep, too.
+constexpr unsigned spin_turns(unsigned n) noexcept {
+#if defined(SENNIT_MODEL)
+    return n < 1 ? n : 1;
+#else
+    return n;
+#endif
+}
+
 } // namespace sennit
