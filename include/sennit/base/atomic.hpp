@@ -19,6 +19,16 @@ template <class T>
 using atomic = std::atomic<T>;
 #endif
 
+/// Plain data that agents share under a lock, or hand over to each other: T itself. Under the model every access is checked:
+/// ordered against all that conflict with it, and within the object's lifetime.
+#if defined(SENNIT_MODEL)
+template <class T>
+using plain = model::var<T>;
+#else
+template <class T>
+using plain = T;
+#endif
+
 using std::memory_order_acq_rel;
 using std::memory_order_acquire;
 using std::memory_order_relaxed;

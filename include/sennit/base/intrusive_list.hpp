@@ -1,11 +1,13 @@
 #pragma once
 
+#include <sennit/base/atomic.hpp>
+
 namespace sennit::base {
 
 /// A node that can stand in one IntrusiveList. Neither copied nor moved while linked.
 struct ListNode {
-    ListNode* prev = nullptr;
-    ListNode* next = nullptr;
+    plain<ListNode*> prev = nullptr;
+    plain<ListNode*> next = nullptr;
     [[nodiscard]] bool linked() const noexcept { return next != nullptr; }
 };
 
@@ -22,10 +24,16 @@ class IntrusiveList {
     [[nodiscard]] bool empty() const noexcept { return head_.next == &head_; }
     void push_back(ListNode& n) noexcept { insert(*head_.prev, n, head_); }
     void push_front(ListNode& n) noexcept { insert(head_, n, *head_.next); }
-    [[nodiscard]] ListNode* front() noexcept { return empty() ? nullptr : head_.next; }
-    [[nodiscard]] ListNode* back() noexcept { return empty() ? nullptr : head_.prev; }
+    [[nodiscard]] ListNode* front() noexcept { return after(head_); }
+    [[nodiscard]] ListNode* back() noexcept {
+        ListNode* const last = head_.prev;
+        return last == &head_ ? nullptr : last;
+    }
     /// The node after `n`, nullptr at the end.
-    [[nodiscard]] ListNode* after(ListNode& n) noexcept { return n.next == &head_ ? nullptr : n.next; }
+    [[nodiscard]] ListNode* after(ListNode& n) noexcept {
+        ListNode* const next = n.next;
+        return next == &head_ ? nullptr : next;
+    }
     ListNode* pop_front() noexcept {
         ListNode* n = front();
         if (n) remove(*n);

@@ -55,9 +55,9 @@ class Barrier {
         friend class Barrier;
         enum class Result : unsigned char { none, passed, broken, cancelled, action_failed };
         Barrier& barrier_;
-        Result result_ = Result::none; // written under the queue's lock
+        plain<Result> result_ = Result::none; // written under the queue's lock
         bool linked_ = false;
-        int index_ = 0;
+        plain<int> index_ = 0;
         std::exception_ptr error_;
     };
     Awaitable<WaitOp> async_wait() { return Awaitable<WaitOp>(default_deadline(), *this); }
@@ -89,8 +89,8 @@ class Barrier {
     std::chrono::nanoseconds timeout_{};
     bool has_timeout_ = false;
     mutable wait::WaitQueue queue_; // those of the round that fills
-    std::size_t count_ = 0;         // how many they are; under the queue's lock, as all below
-    bool broken_ = false;
+    plain<std::size_t> count_ = 0;  // how many they are; under the queue's lock, as all below
+    plain<bool> broken_ = false;
 };
 
 } // namespace sennit::sync

@@ -26,8 +26,8 @@ class LockWait : public wait::Wait {
 
   private:
     friend class Lock;
-    bool granted_ = false;   // whoever releases has handed the lock over; set before the waiter is settled
-    bool competing_ = false; // has armed and queued before: when woken, it owes clearing the lock's `woken` bit
+    plain<bool> granted_ = false;   // whoever releases has handed the lock over; set before the waiter is settled
+    plain<bool> competing_ = false; // has armed and queued before: when woken, it owes clearing the lock's `woken` bit
 };
 
 /// Mutual exclusion.                Python: threading.Lock, asyncio.Lock, gevent.lock.Semaphore(1)

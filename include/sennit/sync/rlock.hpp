@@ -82,8 +82,8 @@ class SENNIT_CAPABILITY("mutex") RLock {
     [[noreturn]] static void refuse_release();
     static const wait::WaitSite acquire_site;
 
-    Lock lock_;               // its owner_ is ours
-    std::uint32_t depth_ = 0; // only the owner touches it
+    Lock lock_;                      // its owner_ is ours
+    plain<std::uint32_t> depth_ = 0; // only the owner touches it
 };
 
 class RLock::AcquireOp {

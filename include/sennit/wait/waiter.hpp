@@ -78,11 +78,11 @@ class Waiter : public base::ListNode {
   private:
     friend class Agent;
     atomic<Outcome> state_{Outcome::waiting};
-    Agent* agent_ = nullptr;
+    plain<Agent*> agent_ = nullptr;
     const void* object_;
     const WaitSite* site_;
-    std::int64_t since_ns_ = 0;
-    Deadline deadline_;
+    plain<std::int64_t> since_ns_ = 0;
+    plain<Deadline> deadline_;
 };
 
 /// A call that may wait, as a small state machine: the one form in which every primitive is written, whoever waits.
