@@ -4,7 +4,7 @@
 //   a1  bind: since, deadline               n1  lock the queue          c1  store cancel_requested_   seq_cst
 //   a2  step: lock the queue                n2  unlink w                c2  load current_             seq_cst
 //   a3  look again, arm, link, unlock       n3  settle(woken)           c3  claim it: set bit 0
-//   a4  begin: store current_    seq_cst    n4  unlock the queue        c4  settle(cancelled)
+//   a4  begin: store current_    seq_cst    n4  unlock the queue        c4  still requested? settle(cancelled)
 //   a5  load cancel_requested_   seq_cst    n5  unpark  (if n3 won)     c5  unclaim
 //   a6  park till settled and unparked                                  c6  unpark  (if c4 won)
 //   a7  end: current_ = 0 once unclaimed
@@ -14,6 +14,8 @@
 // 2. The wait outlives who touches it: n5 and c6 come last, and a6 ends only after them (or when the agent itself won);
 //    c3..c5 hold the claim, and a7 waits for that.
 // 3. A settled wait is unparked exactly once, for exactly one party wins settle().
+// 4. A request ends one wait. A canceller that was slow between c1 and c3 may find a later wait than the one that a5 has
+//    ended for it; by then the agent has taken the request, and c4 sees that.
 #include <sennit/wait/agent.hpp>
 
 #include <sennit/base/errors.hpp>
@@ -334,7 +336,9 @@ void Agent::cancel() noexcept {
     cancel_requested_.store(true, memory_order_seq_cst); // c1; meets a5
     Wait* w = claim_current();
     if (!w) return;
-    const bool won = w->interruptible() && w->settle(Outcome::cancelled);
+    // c4; relaxed: a request that was taken before this wait began was so before a4, which the claim has acquired.
+    const bool won =
+        w->interruptible() && cancel_requested_.load(memory_order_relaxed) && w->settle(Outcome::cancelled);
     unclaim(w);
     if (won) unpark(*w); // the agent can't leave the wait before this: w lives
 }
