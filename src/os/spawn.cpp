@@ -288,7 +288,8 @@ SENNIT_IN_CHILD int child_main(void* argument) noexcept {
     task.entered = true;
     const SpawnRequest& r = *task.request;
     if (r.new_session && ::syscall(SYS_setsid) < 0) child_fails(task, SpawnStep::session, errno);
-    if (r.process_group >= 0 && ::syscall(SYS_setpgid, 0, r.process_group) != 0)
+    const bool leads_already = r.new_session && r.process_group == 0;
+    if (r.process_group >= 0 && !leads_already && ::syscall(SYS_setpgid, 0, r.process_group) != 0)
         child_fails(task, SpawnStep::session, errno);
     child_maps_fds(task);
     if (r.cwd != nullptr && ::syscall(SYS_chdir, r.cwd) != 0) child_fails(task, SpawnStep::cwd, errno);
