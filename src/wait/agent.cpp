@@ -37,11 +37,16 @@ namespace {
 // relaxed: only uniqueness counts.
 constinit atomic<std::uint64_t> next_id{1};
 
-constinit atomic<BlockingCallPolicy> blocking_call_policy{BlockingCallPolicy::warn};
+#if defined(SENNIT_DEBUG)
+constexpr auto default_policy = BlockingCallPolicy::raise;
+#else
+constexpr auto default_policy = BlockingCallPolicy::warn;
+#endif
+constinit atomic<BlockingCallPolicy> policy_now{default_policy};
 
 void report_blocking_call(const Wait& w) {
     // relaxed: a setting.
-    const auto policy = blocking_call_policy.load(memory_order_relaxed);
+    const auto policy = policy_now.load(memory_order_relaxed);
     if (policy == BlockingCallPolicy::ignore) return;
     if (policy == BlockingCallPolicy::raise)
         throw UsageError(std::string("blocking call ") + w.site().object + "." + w.site().call +
@@ -238,9 +243,9 @@ void ProcessEnd::begin() noexcept {
 
 bool ProcessEnd::begun() noexcept { return ending_thread.load(memory_order_relaxed) != nullptr; }
 
-void set_blocking_call_policy(BlockingCallPolicy policy) noexcept {
-    blocking_call_policy.store(policy, memory_order_relaxed);
-}
+BlockingCallPolicy blocking_call_policy() noexcept { return policy_now.load(memory_order_relaxed); }
+
+void set_blocking_call_policy(BlockingCallPolicy policy) noexcept { policy_now.store(policy, memory_order_relaxed); }
 
 Agent::Agent(AgentKind kind) noexcept : kind_(kind), id_(next_id.fetch_add(1, memory_order_relaxed)) {}
 

@@ -151,9 +151,10 @@ inline const Agent* current_agent_or_null() noexcept { return detail::current; }
 /// The agent of the OS thread below, also while a coroutine runs on it.
 Agent& current_thread_agent() noexcept;
 
-/// What happens when a blocking call would stop an event loop's thread. Default: a warning on stderr, once per call site
-/// (object and call); with `raise` a UsageError.
+/// What happens when a blocking call would stop an event loop's thread. `warn`, the default: a line and the stack on stderr,
+/// once per call site (object and call). `raise`, the default of a library built with SENNIT_DEBUG: a UsageError.
 enum class BlockingCallPolicy : std::uint8_t { ignore, warn, raise };
 void set_blocking_call_policy(BlockingCallPolicy policy) noexcept;
+BlockingCallPolicy blocking_call_policy() noexcept;
 
 } // namespace sennit::wait

@@ -16,7 +16,8 @@ using testing::TestLoop;
 
 class BlockingCall : public ::testing::Test {
   protected:
-    ~BlockingCall() override { wait::set_blocking_call_policy(wait::BlockingCallPolicy::warn); }
+    ~BlockingCall() override { wait::set_blocking_call_policy(before_); }
+    const wait::BlockingCallPolicy before_ = wait::blocking_call_policy();
 };
 
 TEST_F(BlockingCall, in_a_coroutine_throws_under_the_strict_policy_and_leaves_the_lock_alone) {
@@ -42,6 +43,7 @@ TEST_F(BlockingCall, in_a_coroutine_throws_under_the_strict_policy_and_leaves_th
 }
 
 TEST_F(BlockingCall, in_a_coroutine_is_reported_with_its_stack_and_still_waits) {
+    wait::set_blocking_call_policy(wait::BlockingCallPolicy::warn);
     sync::Event ready;
     TestLoop loop;
     ::testing::internal::CaptureStderr();
