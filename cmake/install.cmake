@@ -6,9 +6,12 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/sennit DESTINATION ${CMAKE_INSTA
 install(TARGETS sennit EXPORT sennitTargets)
 if(TARGET sennit_tool)
   install(TARGETS sennit_tool)
-  # A shared libsennit is found beside the tool, wherever the tree is put.
-  file(RELATIVE_PATH to_library ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
-  set_target_properties(sennit_tool PROPERTIES INSTALL_RPATH $ORIGIN/${to_library})
+  if(BUILD_SHARED_LIBS)
+    # A shared libsennit is found beside the tool, wherever the tree is put. (With a static one CMake would leave a RUNPATH of empty
+    # entries in the build tree's tool, and the loader would look for every library in the working directory first.)
+    file(RELATIVE_PATH to_library ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
+    set_target_properties(sennit_tool PROPERTIES INSTALL_RPATH $ORIGIN/${to_library})
+  endif()
 endif()
 
 install(EXPORT sennitTargets NAMESPACE sennit:: DESTINATION ${sennit_cmake_dir})
