@@ -1,0 +1,53 @@
+#pragma once
+
+#include <sennit/os/fd.hpp>
+
+#include <csignal>
+#include <initializer_list>
+
+namespace sennit::os {
+
+/// Takes signals from a descriptor instead of by handlers: blocks them for the calling thread, and gives back the mask of
+/// before in its destructor. Those that the process ignores stay ignored (nohup ignores SIGHUP).
+///
+/// Use it in a program with one thread: another thread that does not block them would get them.
+/// Agents    One.
+/// Source    signalfd(2).
+class SignalFd {
+  public:
+    /// Throws OSError.
+    explicit SignalFd(std::initializer_list<int> signals);
+    SignalFd(const SignalFd&) = delete;
+    SignalFd& operator=(const SignalFd&) = delete;
+    ~SignalFd();
+
+    /// Readable (EPOLLIN) when a signal is pending.
+    [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+    /// The next signal, or 0 when none is pending. Never waits.
+    int take() noexcept;
+
+  private:
+    sigset_t before_;
+    Fd fd_;
+};
+
+/// Sets a signal to be ignored, and gives back the disposition of before in its destructor.
+class IgnoredSignal {
+  public:
+    explicit IgnoredSignal(int signal) noexcept;
+    IgnoredSignal(const IgnoredSignal&) = delete;
+    IgnoredSignal& operator=(const IgnoredSignal&) = delete;
+    ~IgnoredSignal();
+
+  private:
+    int signal_;
+    struct sigaction before_ {};
+};
+
+/// True when the process ignores `signal`.
+bool is_ignored(int signal) noexcept;
+/// Gives a signal its default action. For SIGCHLD this undoes an inherited "ignore", with which the kernel would throw away
+/// the exit status of every child.
+void set_default(int signal) noexcept;
+
+} // namespace sennit::os

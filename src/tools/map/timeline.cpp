@@ -1,0 +1,75 @@
+#include "tools/map/timeline.hpp"
+
+#include "tools/map/quoting.hpp"
+#include "tools/map/timeline_page.hpp"
+
+#include <string_view>
+
+namespace sennit::tools {
+namespace {
+
+// JSON that may stand inside <script>: no '<', so nothing in it can end the element.
+void append_script_string(std::string& to, std::string_view text) {
+    std::string json;
+    append_json_string(json, text);
+    for (const char c : json) {
+        if (c == '<')
+            to += "\\u003c";
+        else
+            to += c;
+    }
+}
+
+void replace(std::string& text, std::string_view from, std::string_view to) {
+    if (const std::size_t at = text.find(from); at != std::string::npos) text.replace(at, from.size(), to);
+}
+
+} // namespace
+
+Timeline::Timeline(std::string path, std::string_view title) : file_(std::move(path)) {
+    const std::string shown = for_terminal(title, longest_label);
+    std::string head(timeline_head);
+    replace(head, "@TITLE@", for_html(shown));
+    file_.write(head);
+    file_.write("<script type=\"application/json\" id=\"rows\">[");
+}
+
+// [number, slot, start µs, runtime µs, outcome, CPU µs, memory KiB, output bytes, attempt, command]; the outcome is an exit
+// code, or -signal, or a word.
+void Timeline::add(const JobRecord& r) {
+    if (++rows_ > most_rows) return;
+    row_ = rows_ == 1 ? "\n[" : ",\n[";
+    const auto number = [this](std::int64_t n) { (row_ += std::to_string(n)) += ','; };
+    number(static_cast<std::int64_t>(r.sequence));
+    number(r.slot);
+    number(r.start_ns / 1000);
+    number(r.runtime_ns / 1000);
+    if (r.timed_out)
+        row_ += "\"time-out\",";
+    else if (r.not_started)
+        row_ += "\"not started\",";
+    else
+        number(r.signal != 0 ? -r.signal : r.exit_code);
+    number((r.user_ns + r.system_ns) / 1000);
+    number(r.max_rss_bytes / 1024);
+    number(r.out_bytes + r.err_bytes);
+    number(r.last_attempt ? 0 : r.attempt);
+    append_script_string(row_, for_terminal(r.command, longest_label));
+    row_ += ']';
+    file_.write(row_);
+}
+
+void Timeline::finish(const Frame& f) {
+    std::string tail =
+        "\n]</script>\n<script type=\"application/json\" id=\"run\">{\"wall\":" + std::to_string(f.wall_ns / 1000) +
+        ",\"started\":" + std::to_string(f.started_wall_ms) + ",\"slots\":" + std::to_string(f.slots) +
+        ",\"cores\":" + std::to_string(f.cores) + ",\"ownCpu\":" + std::to_string(f.own_cpu_ns / 1000) +
+        ",\"rows\":" + std::to_string(rows_) + ",\"ended\":";
+    append_script_string(tail, for_terminal(f.ended));
+    tail += "}</script>\n";
+    file_.write(tail);
+    file_.write(timeline_tail);
+    file_.commit();
+}
+
+} // namespace sennit::tools
