@@ -1,7 +1,7 @@
 // The command-line tool: finds the command that is meant and hands over to it.
 #include "tools/map/map.hpp"
 
-#include <sennit/os/io.hpp>
+#include <sennit/os/file.hpp>
 
 #include <string>
 #include <string_view>

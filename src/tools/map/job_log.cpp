@@ -4,6 +4,7 @@
 
 #include <sennit/base/deadline.hpp>
 #include <sennit/base/errors.hpp>
+#include <sennit/os/file.hpp>
 #include <sennit/os/io.hpp>
 #include <sennit/os/poll.hpp>
 

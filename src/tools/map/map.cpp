@@ -5,7 +5,7 @@
 #include "tools/map/scheduler.hpp"
 
 #include <sennit/base/errors.hpp>
-#include <sennit/os/io.hpp>
+#include <sennit/os/file.hpp>
 #include <sennit/os/system_state.hpp>
 
 #include <new>

@@ -1,5 +1,6 @@
 #include "tools/map/out_stream.hpp"
 
+#include <sennit/os/file.hpp>
 #include <sennit/os/io.hpp>
 #include <sennit/os/poll.hpp>
 #include <sennit/os/system_state.hpp>

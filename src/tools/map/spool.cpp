@@ -1,7 +1,7 @@
 #include "tools/map/spool.hpp"
 
 #include <sennit/base/errors.hpp>
-#include <sennit/os/io.hpp>
+#include <sennit/os/file.hpp>
 
 #include <algorithm>
 #include <cerrno>

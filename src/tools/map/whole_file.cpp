@@ -3,7 +3,7 @@
 #include "tools/map/quoting.hpp"
 
 #include <sennit/base/errors.hpp>
-#include <sennit/os/io.hpp>
+#include <sennit/os/file.hpp>
 
 #include <cerrno>
 #include <cstdio>
