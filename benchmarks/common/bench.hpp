@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -56,8 +58,11 @@ inline void pin_to_one_of_two(int i) {
 }
 
 /// The contenders of one topic. Each case runs all its contenders once to warm up, then `--rounds` times in turn, so that
-/// a disturbance of some seconds hits all of them alike. Every sample is printed as one row for table.py, which takes the
-/// medians: case, contender, figure, unit, separated by tabs.
+/// a disturbance of some seconds hits all of them alike. Who follows whom changes from turn to turn, since one may leave
+/// something behind (a fork write-protects the parent's memory; a queue fills the allocator).
+///
+/// Every sample is printed as one row for table.py, which takes the medians: case, contender, figure, unit, separated by
+/// tabs. The first turn has the order in which the contenders were added, which so becomes the table's.
 class Board {
   public:
     /// Short work takes several turns a round: the finer contenders alternate, the less a drift tells them apart.
@@ -66,8 +71,10 @@ class Board {
     /// Does the work once and returns its figure, in the unit given to add().
     using Once = std::function<double()>;
 
-    void add(std::string in_case, std::string contender, std::string unit, Once once) {
-        contenders_.push_back({std::move(in_case), std::move(contender), std::move(unit), std::move(once)});
+    /// Slow ones may take part in each n-th turn only.
+    void add(std::string in_case, std::string contender, std::string unit, Once once, int each_nth_turn = 1) {
+        contenders_.push_back(
+            {std::move(in_case), std::move(contender), std::move(unit), std::move(once), each_nth_turn});
     }
 
     /// A second figure of the work just done (from within a Once). Not printed while warming up.
@@ -96,8 +103,11 @@ class Board {
             printing_ = false;
             for (auto c = first; c != last; ++c) c->once();
             printing_ = true;
-            for (int r = 0; r < rounds * turns_a_round_; ++r)
-                for (auto c = first; c != last; ++c) row(c->in_case, c->name, c->once(), c->unit.c_str());
+            for (int r = 0; r < rounds * turns_a_round_; ++r) {
+                for (auto c = last; r > 0 && c - first > 1; --c) std::iter_swap(c - 1, first + random_below(c - first));
+                for (auto c = first; c != last; ++c)
+                    if (r % c->each_nth_turn == 0) row(c->in_case, c->name, c->once(), c->unit.c_str());
+            }
             first = last;
         }
         return 0;
@@ -107,13 +117,20 @@ class Board {
     struct Contender {
         std::string in_case, name, unit;
         Once once;
+        int each_nth_turn;
     };
+    // Always the same sequence: a table can be made again.
+    std::ptrdiff_t random_below(std::ptrdiff_t n) {
+        random_ = random_ * 6364136223846793005u + 1442695040888963407u;
+        return static_cast<std::ptrdiff_t>((random_ >> 33) % static_cast<std::uint64_t>(n));
+    }
     static void row(const std::string& in_case, const std::string& contender, double figure, const char* unit) {
         std::printf("%s\t%s\t%.6g\t%s\n", in_case.c_str(), contender.c_str(), figure, unit);
         std::fflush(stdout);
     }
     int turns_a_round_;
     std::vector<Contender> contenders_;
+    std::uint64_t random_ = 1;
     bool printing_ = false;
 };
 
