@@ -48,7 +48,8 @@ inline void full_fence() noexcept {
 }
 
 /// Tells the core that this is a spin loop (PAUSE on x86, YIELD on Arm). No memory effect.
-inline void cpu_relax() noexcept {
+/// In parentheses, for Boost.Fiber has a macro of this name. Not to be called in headers, for the same reason.
+inline void(cpu_relax)() noexcept {
 #if defined(SENNIT_MODEL)
     model::yield();
 #elif defined(__x86_64__) || defined(__i386__)
