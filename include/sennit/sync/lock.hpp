@@ -42,14 +42,15 @@ class LockWait : public wait::Wait {
 ///
 /// Agents    Every member, at the same time, from threads, green threads and coroutines, mixed at will. Any agent may
 ///           release, not only the one that acquired (as in Python).
-/// Blocks    acquire() and lock() park the agent, async_acquire() suspends the coroutine.
+/// Blocks    acquire() and lock() park the agent, async_acquire() suspends the coroutine. Where there are several cores a
+///           thread looks again for some microseconds before it sleeps.
 /// Order     What was done before release() is visible after the acquire that follows.
 /// Fairness  Waiters are served first come first served; a running agent may take a free lock before them. A waiter that has
 ///           waited for more than a millisecond is handed the lock, so nobody starves.
 /// Cancel    A cancelled waiter leaves and throws CancelledError, unless it was handed the lock first: then acquire()
 ///           gives true and the cancellation comes at the agent's next wait.
 /// Lifetime  release() may be the last touch: who takes the lock next may destroy it at once. Dies free and without waiters.
-/// Cost      Uncontended: one compare-exchange to acquire, one to release; no allocation, ever.
+/// Cost      Uncontended: one compare-exchange to acquire, one subtraction to release; no allocation, ever.
 /// Source    One word and a queue behind a bit of it: WebKit's WordLock, parking_lot's RawMutex; handing over to who has
 ///           starved: Go's sync.Mutex.
 class SENNIT_CAPABILITY("mutex") Lock {
@@ -69,14 +70,12 @@ class SENNIT_CAPABILITY("mutex") Lock {
     bool acquire(Deadline deadline) SENNIT_NO_TSA { return acquire(true, deadline); }
     /// Throws UsageError when nobody holds it; the lock stays as it was.
     void release() SENNIT_NO_TSA {
-        owner_.store(nullptr, memory_order_relaxed); // before the release below: see holder()
-        std::uint32_t expected = held;
-        // release: meets the acquire of whoever takes it next.
-        if (!word_.compare_exchange_strong(expected, 0, memory_order_release, memory_order_relaxed)) [[unlikely]]
-            release_slow();
+        const std::uint32_t before = let_go();
+        if (before != held) [[unlikely]]
+            release_slow(before);
     }
     /// Whether somebody holds it. Old news at once, unless it is the caller.
-    [[nodiscard]] bool locked() const noexcept { return word_.load(memory_order_relaxed) & held; }
+    [[nodiscard]] bool locked() const noexcept { return !available(word_.load(memory_order_relaxed)); }
 
     void lock() SENNIT_ACQUIRE() { acquire(); }
     bool try_lock() noexcept SENNIT_TRY_ACQUIRE(true) { return try_fast() || try_slow(); }
@@ -108,14 +107,18 @@ class SENNIT_CAPABILITY("mutex") Lock {
     friend class Condition;
     friend class RLock;
 
-    // bit     meaning                                        harmless error
-    // held    somebody has the lock                          none
-    // queued  the queue may have waiters                     may be set with an empty queue while `busy` is set; never clear
-    //                                                        with a linked waiter once `busy` is clear
-    // woken   a waiter was taken out and woken to compete    release need not wake another; that waiter clears it when it
-    //                                                        has got the lock or has queued again
+    // part    meaning                                        harmless error
+    // held    a number: 1 when somebody has the lock, else 0 another one for a moment, while release() of a free lock is
+    //                                                        taken back: then nobody takes the lock
+    // queued  the queue may have waiters                     may be set with an empty queue while `busy` is set or a wake is
+    //                                                        owed; never clear with a linked waiter once `busy` is clear
+    // woken   a waiter was taken out and woken to compete,   may be clear though one is on its way: a needless wake. Never
+    //         and none has queued since                      set without one, who clears it at the latest
     // busy    somebody changes the queue                     none: it is the queue's lock
-    static constexpr std::uint32_t held = 1, queued = 2, woken = 4, busy = 8;
+    static constexpr std::uint32_t queued = 1, woken = 2, busy = 4, held = 8;
+    // With `held` 0: who released last has still to wake a waiter. Till then the lock is nobody's, but can't be taken.
+    static constexpr bool owes_wake(std::uint32_t word) noexcept { return (word & (queued | woken)) == queued; }
+    static constexpr bool available(std::uint32_t word) noexcept { return word < held && !owes_wake(word); }
 
     bool try_fast() noexcept {
         std::uint32_t expected = 0;
@@ -132,10 +135,23 @@ class SENNIT_CAPABILITY("mutex") Lock {
         return true;
     }
     void refuse_arguments(bool release_first);
-    void release_slow();
+    // The first half of every release, and all of it when it gives `held`.
+    std::uint32_t let_go() noexcept {
+        owner_.store(nullptr, memory_order_relaxed); // before the release: see holder()
+        // release: meets the acquire of whoever takes it next. A subtraction is the cheapest that tells what was there, and
+        // costs no more when waiters are queued.
+        return word_.fetch_sub(held, memory_order_release);
+    }
+    void release_slow(std::uint32_t before);
     // Frees the lock, which the caller knows to be held.
-    void release_held() noexcept;
-    void release_queued() noexcept;
+    void release_held() noexcept {
+        const std::uint32_t before = let_go();
+        if (before != held) [[unlikely]]
+            finish_release(before);
+    }
+    // The second half; `before` is what let_go() gave. False when the lock was not held: nothing has changed then.
+    bool finish_release(std::uint32_t before) noexcept;
+    void wake_next() noexcept;
 
     // One step of taking the lock, for every operation that does: true when it is held now.
     bool acquire_step(LockWait& w) noexcept;

@@ -28,6 +28,10 @@ class Agent : public base::ListNode {
     /// A number that no other agent of this process has or had.
     [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
 
+    /// Whether it may look a few times more before it parks: it keeps nobody else from running by that but who wants its
+    /// core. Green threads and coroutines may not: what they wait for may be another's of the same loop.
+    [[nodiscard]] bool may_spin() const noexcept { return kind_ == AgentKind::thread; }
+
     /// Runs `w` to its end, parking as often as needed. At the deadline, or when cancelled, the wait is settled so and
     /// its last step sees that. In a coroutine this stops the whole loop: it is reported (see on_blocking_call), and
     /// the OS thread parks.
