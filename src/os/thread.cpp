@@ -18,9 +18,8 @@
 namespace sennit::os {
 namespace {
 
-// The kernel's id never changes within a thread, but the child of a fork has another one: hence the pid beside it.
-thread_local std::int64_t cached_id = 0;
-thread_local pid_t cached_for_pid = 0;
+// The kernel's id never changes within a thread, but the child of a fork has another one.
+constinit thread_local std::int64_t cached_id = 0;
 
 // The list of a thread's hooks begins in the value of a pthread key, whose destructor runs them.
 void run_exit_hooks(void* first);
@@ -50,13 +49,15 @@ void run_exit_hooks(void* first) {
 } // namespace
 
 std::int64_t current_thread_id() noexcept {
-    const pid_t pid = ::getpid();
-    if (cached_for_pid != pid) {
+    if (cached_id == 0) [[unlikely]] {
+        // A fork that can't be told about leaves the parent's id in the child; so does glibc itself.
+        [[maybe_unused]] static const int handled = after_fork_in_child(forget_thread_id);
         cached_id = ::syscall(SYS_gettid);
-        cached_for_pid = pid;
     }
     return cached_id;
 }
+
+void forget_thread_id() noexcept { cached_id = 0; }
 
 int start_thread(pthread_t& handle, void* (*entry)(void*), void* argument, std::size_t stack_bytes) noexcept {
 #if defined(SENNIT_MODEL)
@@ -78,6 +79,8 @@ int start_thread(pthread_t& handle, void* (*entry)(void*), void* argument, std::
 pthread_t this_thread() noexcept { return ::pthread_self(); }
 
 std::uintptr_t thread_number(pthread_t handle) noexcept { return static_cast<std::uintptr_t>(handle); }
+
+pthread_t thread_of(std::uintptr_t number) noexcept { return static_cast<pthread_t>(number); }
 
 void join_thread(pthread_t handle) noexcept {
 #if defined(SENNIT_MODEL)
@@ -113,7 +116,9 @@ bool thread_sleeps(std::int64_t id) noexcept {
     return !end || end[1] == '\0' || end[2] != 'R';
 }
 
-bool is_main_thread() noexcept { return current_thread_id() == ::getpid(); }
+std::int64_t main_thread_id() noexcept { return ::getpid(); }
+
+bool is_main_thread() noexcept { return current_thread_id() == main_thread_id(); }
 
 void set_kernel_thread_name(pthread_t handle, const char* name) noexcept {
     char short_name[16];

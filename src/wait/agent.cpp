@@ -91,7 +91,10 @@ class ThreadAgent final : public Agent {
         : Agent(AgentKind::thread), held_at_end_(held_at_end), native_id_(os::current_thread_id()) {
         init_name(name);
     }
-    void after_fork() noexcept { native_id_ = os::current_thread_id(); }
+    void after_fork() noexcept {
+        os::forget_thread_id();
+        native_id_ = os::current_thread_id();
+    }
 
     void unpark(Wait&) noexcept override {
         // release: meets the acquire in park(): what the waker did before is visible to who wakes up.
@@ -105,8 +108,9 @@ class ThreadAgent final : public Agent {
         return !held_at_end_ || parked_.load(memory_order_seq_cst) || os::thread_sleeps(native_id_);
     }
 
-  protected:
-    bool park(Wait& w, Deadline deadline) noexcept override {
+    // Runs `sleep()`, in which the thread waits, with what the end of the process asks for around it.
+    template <class Sleep>
+    bool wait_at_end_too(Sleep sleep) noexcept {
         // relaxed: only the thread that began the end has to see it here.
         const bool ends =
             end_state.load(memory_order_relaxed) == holding && ending_thread.load(memory_order_relaxed) == this;
@@ -114,11 +118,24 @@ class ThreadAgent final : public Agent {
             end_state.store(waiting, memory_order_seq_cst); // meets hold()
             os::futex_wake(end_state, INT_MAX);
         }
-        const bool by_other = sleep(w, deadline);
+        const bool by_other = sleep();
         if (ends) [[unlikely]]
             hold_others();
         if (held_at_end_) hold();
         return by_other;
+    }
+    void wait_outside(Wait& w, void (*block)(Wait&) noexcept) noexcept {
+        wait_at_end_too([&]() noexcept {
+            parked_.store(true, memory_order_relaxed); // a hint
+            block(w);
+            parked_.store(false, memory_order_relaxed);
+            return true;
+        });
+    }
+
+  protected:
+    bool park(Wait& w, Deadline deadline) noexcept override {
+        return wait_at_end_too([&]() noexcept { return sleep(w, deadline); });
     }
 
     std::int64_t native_id() const noexcept override { return native_id_; }
@@ -301,6 +318,13 @@ void Agent::wait(Wait& w, Deadline deadline) {
         if (begin(w)) park(w, w.interruptible() ? deadline : forever);
         end(w);
     }
+}
+
+void Agent::wait_outside(Wait& w, void (*block)(Wait&) noexcept) noexcept {
+    bind(w, forever);
+    begin(w); // not interruptible: so it is not settled here
+    static_cast<ThreadAgent&>(*this).wait_outside(w, block);
+    end(w);
 }
 
 bool Agent::suspend(Wait& w, Deadline deadline) {

@@ -10,6 +10,8 @@ namespace sennit::os {
 
 /// The kernel's id of the calling thread (gettid). Cost: a system call, then cached per thread.
 std::int64_t current_thread_id() noexcept;
+/// In the child of a fork(), by the thread that forked: it has another id now.
+void forget_thread_id() noexcept;
 
 /// Starts an OS thread that runs entry(argument), with all signals as in the parent.
 /// stack_bytes 0: the system's default. Returns 0 or an errno (EAGAIN: no more threads or memory; EINVAL: bad stack size).
@@ -18,6 +20,7 @@ int start_thread(pthread_t& handle, void* (*entry)(void*), void* argument, std::
 /// The calling thread's handle, and as a number.
 pthread_t this_thread() noexcept;
 std::uintptr_t thread_number(pthread_t handle) noexcept;
+pthread_t thread_of(std::uintptr_t number) noexcept;
 /// Waits until a thread of start_thread is gone, and frees its stack. Not for the calling thread: that is detached instead.
 void join_thread(pthread_t handle) noexcept;
 /// The thread frees its stack by itself when it ends; it is not joined any more.
@@ -26,6 +29,8 @@ void detach_thread(pthread_t handle) noexcept;
 bool thread_sleeps(std::int64_t id) noexcept;
 /// Whether the calling thread is the process's first one; in the child of a fork() the one that forked.
 bool is_main_thread() noexcept;
+/// That thread's id in the kernel.
+std::int64_t main_thread_id() noexcept;
 
 /// Names a living thread for the kernel (top, gdb): the first 15 bytes, cut before a character of UTF-8 that would not fit.
 void set_kernel_thread_name(pthread_t handle, const char* name) noexcept;

@@ -38,6 +38,10 @@ class Agent : public base::ListNode {
     /// Blocks    The agent.
     void wait(Wait& w, Deadline deadline);
 
+    /// For an OS thread that waits by other means than park(), in block(w): `w`, which is not interruptible, only shows what
+    /// for. Neither a deadline nor a cancellation ends it.
+    void wait_outside(Wait& w, void (*block)(Wait&) noexcept) noexcept;
+
     /// The coroutine's form: starts `w`. False: it has ended already, go on. True: suspended; the agent's loop calls
     /// resume_step() whenever the wait has been settled, and resumes the coroutine once that gives true.
     /// Throws UsageError when this agent can't suspend (a coroutine awaited something outside of any event loop).
