@@ -20,8 +20,10 @@ void append_script_string(std::string& to, std::string_view text) {
     }
 }
 
-void replace(std::string& text, std::string_view from, std::string_view to) {
-    if (const std::size_t at = text.find(from); at != std::string::npos) text.replace(at, from.size(), to);
+// Every occurrence. What comes in is not looked at again.
+void replace_all(std::string& text, std::string_view from, std::string_view to) {
+    for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+        text.replace(at, from.size(), to);
 }
 
 } // namespace
@@ -29,7 +31,7 @@ void replace(std::string& text, std::string_view from, std::string_view to) {
 Timeline::Timeline(std::string path, std::string_view title) : file_(std::move(path)) {
     const std::string shown = for_terminal(title, longest_label);
     std::string head(timeline_head);
-    replace(head, "@TITLE@", for_html(shown));
+    replace_all(head, "@TITLE@", for_html(shown));
     file_.write(head);
     file_.write("<script type=\"application/json\" id=\"rows\">[");
 }
