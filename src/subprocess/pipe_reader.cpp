@@ -49,12 +49,24 @@ bool PipeReader::fill(Deadline deadline) {
     }
     if (n == 0 && !timed_out) n = os::read_some(fd_.get(), buffer_.data() + had, chunk_bytes);
     buffer_.resize(had + (n > 0 ? static_cast<std::size_t>(n) : 0));
-    if (timed_out)
-        throw TimeoutError(
-            "the child wrote nothing more to its pipe by the deadline; what came before is kept for the next read");
+    if (timed_out) throw_timeout();
     if (n < 0) throw OSError(static_cast<int>(-n), "read: cannot read from a child's pipe");
     if (n == 0) at_end_ = true;
     return n > 0;
+}
+
+void PipeReader::throw_timeout() {
+    throw TimeoutError(
+        "the child has not written what was asked for by the deadline; what came is kept for the next read");
+}
+
+// Reads until `enough()` or the end. At the deadline it throws, also if bytes never stop coming.
+template <class Enough>
+void PipeReader::fill_until(Enough enough, Deadline deadline) {
+    for (bool again = false; !enough(); again = true) {
+        if (again && deadline.has_passed()) throw_timeout();
+        if (!fill(deadline)) return;
+    }
 }
 
 std::string PipeReader::take(std::size_t bytes) {
@@ -75,18 +87,20 @@ std::string PipeReader::take_all() {
 
 std::string PipeReader::readline(Deadline deadline) {
     require_open("readline()");
-    std::size_t searched = 0;
-    for (;;) {
+    std::size_t length = 0, searched = 0;
+    const auto has_line = [&] {
         const std::size_t at = buffer_.find('\n', begin_ + searched);
-        if (at != std::string::npos) return take(at + 1 - begin_);
         searched = available();
-        if (!fill(deadline)) return take(available());
-    }
+        length = at == std::string::npos ? searched : at + 1 - begin_;
+        return at != std::string::npos;
+    };
+    fill_until(has_line, deadline);
+    return take(length);
 }
 
 std::string PipeReader::read(std::size_t bytes, Deadline deadline) {
     require_open("read()");
-    while (available() < bytes && fill(deadline)) {}
+    fill_until([&] { return available() >= bytes; }, deadline);
     return take(bytes);
 }
 
@@ -98,7 +112,7 @@ std::string PipeReader::read_some(std::size_t at_most, Deadline deadline) {
 
 std::string PipeReader::read_all(Deadline deadline) {
     require_open("read_all()");
-    while (fill(deadline)) {}
+    fill_until([] { return false; }, deadline);
     return take_all();
 }
 

@@ -295,13 +295,14 @@ bool Popen::Impl::exchange(Deadline deadline) {
     if (!in.closed()) sigpipe.emplace();
     if (input.empty()) in.close();
     PipeReader* const readers[] = {&out, &err};
-    for (;;) {
+    for (bool again = false;; again = true) {
         pollfd wanted[3] = {{-1, POLLOUT, 0}, {-1, POLLIN, 0}, {-1, POLLIN, 0}};
         int open = 0;
         if (!in.closed()) wanted[0].fd = in.fd_.get(), ++open;
         for (int i = 0; i < 2; ++i)
             if (readers[i]->fd_ && !readers[i]->at_end_) wanted[1 + i].fd = readers[i]->fd_.get(), ++open;
         if (open == 0) return true;
+        if (again && deadline.has_passed()) return false; // a child that never stops writing is always ready
 
         if (open == 1 && in.closed() && deadline.is_forever()) { // one pipe left: reading is waiting
             for (int i = 0; i < 2; ++i)

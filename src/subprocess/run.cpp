@@ -44,9 +44,8 @@ class Runner {
   public:
     Runner(const Args& args, const PopenOptions& options) : popen_(args, options) {}
 
-    // Gives the return code; at the deadline kills the child and throws.
-    int finish(std::string_view input, Deadline deadline, Popen::Output* output) {
-        const double seconds = seconds_until(deadline);
+    // Gives the return code; at the deadline kills the child and throws. `seconds` is what the caller had.
+    int finish(std::string_view input, Deadline deadline, double seconds, Popen::Output* output) {
         Popen::Impl& child = *popen_.impl_;
         try {
             if (output == nullptr) return popen_.wait(deadline);
@@ -86,10 +85,11 @@ CompletedProcess run(Args args, const RunOptions& options) {
         popen.stdout_ = popen.stderr_ = PIPE;
     }
     const Deadline deadline = options.timeout.begin();
+    const double seconds = options.timeout.seconds();
     Runner runner(args, popen);
     Popen::Output output;
-    const int code =
-        runner.finish(options.input ? std::string_view(*options.input) : std::string_view(), deadline, &output);
+    const std::string_view input = options.input ? std::string_view(*options.input) : std::string_view();
+    const int code = runner.finish(input, deadline, seconds, &output);
     CompletedProcess done{std::move(args), code, std::move(output.std_out), std::move(output.std_err)};
     if (options.check && code != 0)
         throw CalledProcessError(code, std::move(done.args), std::move(done.std_out), std::move(done.std_err));
@@ -101,7 +101,8 @@ int call(Args args, const RunOptions& options) {
     refuse(options.capture_output, "call", "capture_output", "use run()");
     refuse(options.check, "call", "check", "use check_call()");
     const Deadline deadline = options.timeout.begin();
-    return Runner(args, popen_options(options)).finish({}, deadline, nullptr);
+    const double seconds = options.timeout.seconds();
+    return Runner(args, popen_options(options)).finish({}, deadline, seconds, nullptr);
 }
 
 int check_call(Args args, const RunOptions& options) {

@@ -37,7 +37,7 @@ class PipeReader {
     void close() noexcept;
     [[nodiscard]] bool closed() const noexcept { return !fd_; }
     /// For poll and its like. What was read ahead by readline() is no longer in there.
-    [[nodiscard]] int fileno() const;
+    int fileno() const;
 
     class Lines;
     [[nodiscard]] Lines begin();
@@ -46,6 +46,9 @@ class PipeReader {
   private:
     friend class Popen;
     bool fill(Deadline deadline);
+    template <class Enough>
+    void fill_until(Enough enough, Deadline deadline);
+    [[noreturn]] static void throw_timeout();
     std::string take(std::size_t bytes);
     std::string take_all();
     void require_open(const char* call) const;

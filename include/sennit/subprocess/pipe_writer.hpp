@@ -27,7 +27,7 @@ class PipeWriter {
     /// The end of the child's input. Twice: nothing.
     void close() noexcept { fd_.reset(); }
     [[nodiscard]] bool closed() const noexcept { return !fd_; }
-    [[nodiscard]] int fileno() const;
+    int fileno() const;
 
   private:
     friend class Popen;

@@ -74,9 +74,9 @@ class Popen {
     [[nodiscard]] const Args& args() const noexcept;
 
     /// The pipes. UsageError for a stream that was not redirected to PIPE.
-    [[nodiscard]] PipeWriter& std_in();
-    [[nodiscard]] PipeReader& std_out();
-    [[nodiscard]] PipeReader& std_err();
+    PipeWriter& std_in();
+    PipeReader& std_out();
+    PipeReader& std_err();
 
   private:
     friend class Runner;

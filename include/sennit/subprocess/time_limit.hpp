@@ -25,6 +25,12 @@ class TimeLimit {
     /// The moment, for a call that begins now.
     [[nodiscard]] Deadline begin() const { return relative_ ? Deadline(duration_) : deadline_; }
 
+    /// How much time that is, in seconds.
+    [[nodiscard]] double seconds() const noexcept {
+        return relative_ ? static_cast<double>(duration_.count())
+                         : static_cast<double>(deadline_.remaining_ns()) * 1e-9;
+    }
+
   private:
     bool relative_ = false;
     std::chrono::duration<long double> duration_{};
