@@ -25,7 +25,7 @@ foreach(line IN LISTS sennit_layers)
     add_library(sennit_${folder} OBJECT ${sources})
     target_compile_definitions(sennit_${folder} PUBLIC ${sennit_definitions})
     target_include_directories(sennit_${folder} PUBLIC ${PROJECT_SOURCE_DIR}/include PRIVATE ${PROJECT_SOURCE_DIR}/src)
-    target_link_libraries(sennit_${folder} PUBLIC ${below} Threads::Threads PRIVATE sennit_flags)
+    target_link_libraries(sennit_${folder} PUBLIC ${below} Threads::Threads PRIVATE sennit_strict_flags)
     list(APPEND sennit_objects $<TARGET_OBJECTS:sennit_${folder}>)
   else() # a folder of headers alone, or none yet
     add_library(sennit_${folder} INTERFACE)

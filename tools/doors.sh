@@ -33,7 +33,7 @@ build() {
     for target; do targets+=(--target "$target"); done
     configure "$preset" "${options[@]}"
     [ -e "$dir/.built" ] || say "building preset $preset in build/$preset (the first time takes a while)"
-    if ! cmake --build "$dir" "${targets[@]}" ${keep_going:+-- -k 0} >> "$log" 2>&1; then
+    if ! cmake --build "$dir" "${targets[@]}" ${keep_going:+-- -k 0} > "$log" 2>&1; then
         grep -vE '^\[[0-9]+/[0-9]+\] (Building|Linking|Generating|Re-)' "$log" >&2 || true
         die "building preset $preset failed; the compiler's words are above and in build/$preset.log."
     fi
