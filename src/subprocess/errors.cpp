@@ -24,12 +24,28 @@ std::string how_long(double seconds, const Args& cmd) {
 
 } // namespace
 
+SubprocessError::SubprocessError(std::string text, Args cmd, std::string output, std::string std_err)
+    : details_(std::make_shared<const Details>(
+          Details{std::move(text), std::move(cmd), std::move(output), std::move(std_err)})) {}
+
 CalledProcessError::CalledProcessError(int returncode, Args cmd, std::string output, std::string std_err)
-    : Error(how_it_ended(returncode, cmd)),
-      details_(new Details{returncode, std::move(cmd), std::move(output), std::move(std_err)}) {}
+    : CalledProcessError(how_it_ended(returncode, cmd), returncode, std::move(cmd), std::move(output),
+                         std::move(std_err)) {}
+
+CalledProcessError::CalledProcessError(std::string text, int returncode, Args&& cmd, std::string output,
+                                       std::string std_err)
+    : Error(text),
+      SubprocessError(std::move(text), std::move(cmd), std::move(output), std::move(std_err)),
+      returncode_(returncode) {}
 
 TimeoutExpired::TimeoutExpired(Args cmd, double timeout_seconds, std::string output, std::string std_err)
-    : TimeoutError(how_long(timeout_seconds, cmd)),
-      details_(new Details{std::move(cmd), timeout_seconds, std::move(output), std::move(std_err)}) {}
+    : TimeoutExpired(how_long(timeout_seconds, cmd), std::move(cmd), timeout_seconds, std::move(output),
+                     std::move(std_err)) {}
+
+TimeoutExpired::TimeoutExpired(std::string text, Args&& cmd, double timeout_seconds, std::string output,
+                               std::string std_err)
+    : TimeoutError(text),
+      SubprocessError(std::move(text), std::move(cmd), std::move(output), std::move(std_err)),
+      timeout_seconds_(timeout_seconds) {}
 
 } // namespace sennit::subprocess

@@ -29,6 +29,13 @@ TEST(SubprocessErrors, belong_to_the_families_of_the_library_and_copy_without_th
     const CalledProcessError copy = first;
     EXPECT_EQ(copy.output().data(), first.output().data());
     EXPECT_EQ(copy.std_err(), "e");
+    try {
+        throw TimeoutExpired({"x"}, 1, "partial");
+    } catch (const SubprocessError& e) {
+        EXPECT_EQ(e.output(), "partial");
+        EXPECT_EQ(e.cmd(), Args{"x"});
+        EXPECT_STREQ(e.what(), "Command 'x' timed out after 1 seconds");
+    }
 }
 
 } // namespace
