@@ -7,8 +7,7 @@ namespace sennit {
 namespace {
 
 std::string example(const std::string& name) {
-    return subprocess::check_output({std::string(SENNIT_BIN_DIR) + "/examples/" + name},
-                                    {.stderr_ = subprocess::STDOUT});
+    return subprocess::check_output({SENNIT_BIN_DIR "/examples/" + name}, {.stderr_ = subprocess::STDOUT});
 }
 
 TEST(Examples, subprocess_call_shows_output_exit_codes_and_errors) {
