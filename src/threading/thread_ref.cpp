@@ -31,7 +31,7 @@ std::uintptr_t ThreadRef::ident() const noexcept { return state_ ? state_->ident
 
 std::int64_t ThreadRef::native_id() const noexcept { return state_ ? state_->native_id() : 0; }
 
-bool ThreadRef::join(Deadline deadline) {
+bool ThreadRef::join(Deadline deadline) const {
     state("join");
     JoinOp op(state_);
     wait::Agent& me = wait::current_agent();
@@ -41,7 +41,7 @@ bool ThreadRef::join(Deadline deadline) {
     return op.finish(me);
 }
 
-sync::Awaitable<JoinOp> ThreadRef::async_join(Deadline deadline) {
+sync::Awaitable<JoinOp> ThreadRef::async_join(Deadline deadline) const {
     state("join");
     return sync::Awaitable<JoinOp>(deadline, state_);
 }

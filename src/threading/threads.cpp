@@ -37,6 +37,7 @@ constinit thread_local ThreadState* this_thread = nullptr;
 // nullptr: nobody has asked for it yet. In the child of a fork that another thread called: that thread's.
 constinit atomic<ThreadState*> main_state{nullptr};
 constinit atomic<std::uintptr_t> main_ident{0};
+constinit atomic<bool> main_has_ended{false};
 
 constinit atomic<std::uint64_t> next_dummy{1}; // relaxed: only uniqueness counts
 
@@ -137,7 +138,11 @@ ThreadState& Threads::main() {
     made->ident_.store(main_ident.load(memory_order_relaxed), memory_order_relaxed);
     made->phase_.store(ThreadState::Phase::started, memory_order_relaxed);
     ThreadState* known = nullptr;
-    if (main_state.compare_exchange_strong(known, made, memory_order_acq_rel, memory_order_acquire)) return *made;
+    // seq_cst, both: meets end_of_process(): either that sees the state, or this sees that main has ended.
+    if (main_state.compare_exchange_strong(known, made, memory_order_seq_cst, memory_order_acquire)) {
+        if (main_has_ended.load(memory_order_seq_cst)) made->end();
+        return *made;
+    }
     made->drop_ref();
     return *known;
 }
@@ -174,9 +179,12 @@ ThreadState& Threads::current() {
 }
 
 void Threads::end_of_process() noexcept {
-    ThreadState* const main_thread = main_state.load(memory_order_acquire);
     // Others may wait for main. In exit() called by another thread main goes on meanwhile.
-    if (main_thread && main_thread->kind() == ThreadState::Kind::main && os::is_main_thread()) main_thread->end();
+    if (os::is_main_thread()) {
+        main_has_ended.store(true, memory_order_seq_cst); // meets main()
+        ThreadState* const main_thread = main_state.load(memory_order_seq_cst);
+        if (main_thread && main_thread->kind() == ThreadState::Kind::main) main_thread->end();
+    }
     std::vector<ThreadState*> given_up;
     for (;;) {
         StatePtr next;
@@ -224,6 +232,7 @@ void Threads::after_fork_in_child() noexcept SENNIT_NO_TSA {
     // Who forked is the main thread now.
     ThreadState* const former = main_state.load(memory_order_relaxed);
     main_ident.store(os::thread_number(os::this_thread()), memory_order_relaxed);
+    main_has_ended.store(false, memory_order_relaxed);
     if (former && former != me) ended_with_fork(*former);
     main_state.store(me, memory_order_relaxed); // nullptr: made anew when somebody asks
     if (!me) return;

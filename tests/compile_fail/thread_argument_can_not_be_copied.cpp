@@ -5,5 +5,8 @@
 
 int main() {
     auto number = std::make_unique<int>(1);
+    *number = 2;
+#ifndef COMPILES
     sennit::threading::Thread t([](const std::unique_ptr<int>&) {}, number); // std::move(number)
+#endif
 }

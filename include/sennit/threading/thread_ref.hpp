@@ -38,9 +38,9 @@ class ThreadRef {
     /// Waits for the thread's end: true once its function, its local values and its thread_locals are gone. False at the
     /// deadline. Any number may join, any number of times; joining the main thread waits for the beginning of the process's end.
     /// Throws UsageError before start(), in the thread itself, and for a thread that sennit did not start.
-    bool join(Deadline deadline = forever);
+    bool join(Deadline deadline = forever) const;
     /// The twin of join() for coroutines.
-    sync::Awaitable<JoinOp> async_join(Deadline deadline = forever);
+    sync::Awaitable<JoinOp> async_join(Deadline deadline = forever) const;
 
     /// The same thread.
     friend bool operator==(const ThreadRef& a, const ThreadRef& b) noexcept { return a.state_.get() == b.state_.get(); }

@@ -33,7 +33,7 @@ TEST(ThreadRef, main_thread_is_the_one_that_runs_main) { // test_main_thread
     Thread t([&] {
         EXPECT_EQ(threading::main_thread(), main);
         EXPECT_NE(threading::main_thread(), threading::current_thread());
-        EXPECT_FALSE(ThreadRef(main).join(1ms)) << "it lives till the process's end";
+        EXPECT_FALSE(main.join(1ms)) << "it lives till the process's end";
     });
     t.start();
     t.join();
@@ -171,7 +171,7 @@ TEST(ThreadRefFork, forking_thread_becomes_the_main_one) { // test_main_thread_a
                                main.native_id() == ::getpid(),
                                threading::active_count() == 1,
                                !parents_main.is_alive(),
-                               ThreadRef(parents_main).join()};
+                               parents_main.join()};
         });
     });
     t.start();
