@@ -4,7 +4,7 @@
 //   a3  a thread: look again a few times            r3  else CAS: set `busy`              acquire
 //   a4  CAS: set `busy`              acquire        r4  take the oldest that can still be woken;
 //   a5  arm, link                                       starved: grant it: `held`; else: set `woken`
-//   a6  CAS: set `queued`, clear `busy` and         r5  add what makes the word so, without `busy`    release
+//   a6  CAS: set `queued`, clear `busy` and         r5  make the word so, without `busy`  release
 //       `woken`; but when available:                r6  unpark the one taken out
 //       unlink, take it              release
 //   a7  park
@@ -24,7 +24,8 @@
 // 3. Nobody starves. A woken waiter that finds the lock taken queues at the front; after a millisecond it is granted.
 // 4. A waiter that timed out or was cancelled is passed over in r4 (its settle fails) or unlinks itself (leave).
 // 5. A release() of a free lock makes `held` minus one for a moment, which borrows from no other bit. Till it is added back
-//    the lock is not available and waiters may queue; so who adds it back looks whether a wake is owed, like any releaser.
+//    the lock is not available and waiters may queue; so who adds it back looks whether a wake is owed, like any releaser. A
+//    grant waits till it is added back.
 #include <sennit/sync/lock.hpp>
 
 #include <sennit/base/errors.hpp>
@@ -245,9 +246,18 @@ void Lock::wake_next() noexcept {
             w.granted_ = w.competing_ = false;
             continue;
         }
-        const std::uint32_t after = (queue_.empty() ? 0 : queued) | (starved ? held : woken);
-        // r5; an addition, not a store: `held` may be minus one for a moment, by 5.
-        word_.fetch_add(after - (queued | busy), memory_order_release);
+        const std::uint32_t rest = queue_.empty() ? 0 : queued;
+        if (starved) {
+            // r5; not while `held` is minus one, by 5: the two would cancel out, and who has the lock be refused its release.
+            Backoff backoff;
+            for (std::uint32_t seen = queued | busy;
+                 !word_.compare_exchange_weak(seen, rest | held, memory_order_release, memory_order_relaxed);
+                 seen = queued | busy)
+                backoff.pause();
+        } else {
+            // r5; an addition, not a store: `held` may be minus one for a moment, by 5.
+            word_.fetch_add(rest + woken - (queued | busy), memory_order_release);
+        }
         w.agent().unpark(w); // r6
         return;
     }

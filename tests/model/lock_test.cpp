@@ -217,6 +217,33 @@ SCENARIO(LockModel, a_release_too_many_does_not_disturb_one_that_wakes_a_waiter,
     expect_usable(lock);
 }
 
+// The grant and the release that is taken back are both changes of `held`: the one must not vanish in the other.
+SCENARIO(LockModel, a_release_too_many_does_not_undo_the_grant_to_a_starved_waiter, .surprises = 3, .jumps = true) {
+    sync::Lock lock;
+    int by_other = 0, by_wrong = 0, by_me = 0;
+    const auto release = [&] {
+        try {
+            lock.release();
+        } catch (const UsageError&) {
+            return 1;
+        }
+        return 0;
+    };
+    {
+        lock.acquire();
+        agent_thread other([&] {
+            lock.acquire();
+            by_other = release();
+        });
+        model::let_all_park();
+        model::pass_time(5'000'000); // now it has starved
+        agent_thread wrong([&] { by_wrong = release(); });
+        by_me = release();
+    }
+    expect(by_other + by_wrong + by_me == 1, "two acquires, three releases");
+    expect_usable(lock);
+}
+
 SCENARIO(LockModel, two_releases_too_many_are_refused_while_others_wait) {
     sync::Lock lock;
     int refused[4] = {0, 0, 0, 0};
