@@ -88,7 +88,10 @@ std::vector<std::string> environment(const PopenOptions& o) {
         }
     }
     for (const Env* env : {&o.env, &o.extra_env})
-        for (const auto& [name, value] : env->variables()) set(name, name + "=" + value);
+        for (const auto& [name, value] : env->variables()) {
+            std::string line = name;
+            set(name, std::move(line.append("=").append(value)));
+        }
     return result;
 }
 

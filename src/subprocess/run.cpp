@@ -96,7 +96,7 @@ CompletedProcess run(Args args, const RunOptions& options) {
     return done;
 }
 
-int call(Args args, const RunOptions& options) {
+int call(const Args& args, const RunOptions& options) {
     refuse(options.input.has_value(), "call", "input", "use run()");
     refuse(options.capture_output, "call", "capture_output", "use run()");
     refuse(options.check, "call", "check", "use check_call()");

@@ -33,7 +33,7 @@ struct CompletedProcess {
 CompletedProcess run(Args args, const RunOptions& options = {});
 
 /// Runs a program; gives its return code.      Python: subprocess.call
-int call(Args args, const RunOptions& options = {});
+int call(const Args& args, const RunOptions& options = {});
 /// The same, but throws CalledProcessError unless it is 0. Gives 0.
 int check_call(Args args, const RunOptions& options = {});
 /// Runs a program; gives its standard output. Throws CalledProcessError unless the return code is 0.
