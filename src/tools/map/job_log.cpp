@@ -141,12 +141,15 @@ void JobLog::write(std::string_view line) {
 }
 
 void Resume::add(const JobLog::Line& line) {
-    done_.push_back({line.sequence, (hash_of(line.command) & ~std::uint64_t{1}) | (line.failed ? 1 : 0)});
+    done_.push_back({line.sequence, (hash_of(line.command) & ~std::uint64_t{1}) | (line.failed ? 1 : 0), done_.size()});
 }
 
 void Resume::sort() {
     // The last line of a job counts: an earlier run may have failed what a later one did.
-    std::stable_sort(done_.begin(), done_.end(), [](const Done& a, const Done& b) { return a.sequence < b.sequence; });
+    // Not std::stable_sort: in g++ 12's library it calls what C++20 has deprecated, which clang refuses.
+    std::sort(done_.begin(), done_.end(), [](const Done& a, const Done& b) {
+        return a.sequence != b.sequence ? a.sequence < b.sequence : a.line < b.line;
+    });
     std::size_t kept = 0;
     for (std::size_t i = 0; i < done_.size(); ++i) {
         if (kept > 0 && done_[kept - 1].sequence == done_[i].sequence) --kept;

@@ -63,6 +63,7 @@ class Resume {
     struct Done {
         std::uint64_t sequence;
         std::uint64_t hash; // of the command; the lowest bit is `failed`
+        std::uint64_t line; // of the log
     };
     bool failed_too_;
     std::vector<Done> done_;
