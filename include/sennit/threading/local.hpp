@@ -37,7 +37,7 @@ class local {
         : maker_(new Maker<F>(std::move(make))) {}
     local(const local&) = delete;
     local& operator=(const local&) = delete;
-    constexpr ~local() {
+    ~local() {
         if (maker_ && !wait::ProcessEnd::begun()) maker_->destroy(*maker_); // then a daemon may still use it
     }
 
