@@ -35,9 +35,8 @@ namespace sennit::subprocess {
 class Popen {
   public:
     explicit Popen(Args args, const PopenOptions& options = {});
-    explicit Popen(std::initializer_list<Arg> args,
-                   const PopenOptions& options = {}) // NOLINT(google-explicit-constructor)
-        : Popen(Args(args), options) {}
+    // NOLINTNEXTLINE(google-explicit-constructor): the other one is as explicit
+    explicit Popen(std::initializer_list<Arg> args, const PopenOptions& options = {}) : Popen(Args(args), options) {}
     Popen(Popen&&) noexcept;
     Popen& operator=(Popen&&) noexcept;
     ~Popen();
