@@ -289,7 +289,10 @@ bool JoinOp::try_now(Deadline deadline) {
     if (thread_->phase() == ThreadState::Phase::ended) return true;
     if (thread_->phase() == ThreadState::Phase::initial)
         throw UsageError("Thread.join: thread " + thread_->quoted_name() + " has not been started; call start() first");
-    if (thread_.get() == detail::Threads::current_or_null())
+    // The main thread is not known as such before it first asks who it is.
+    const ThreadState* me = detail::Threads::current_or_null();
+    if (!me && os::is_main_thread()) me = &detail::Threads::main();
+    if (thread_.get() == me)
         throw UsageError("Thread.join: thread " + thread_->quoted_name() +
                          " would wait for itself; let its function return, and join it elsewhere");
     if (thread_->kind() == ThreadState::Kind::foreign)

@@ -1,18 +1,27 @@
 // A user's program: what it prints and its exit code show that the installed headers and library fit together.
-#include <sennit/base/deadline.hpp>
-#include <sennit/base/errors.hpp>
+#include <sennit/subprocess.hpp>
+#include <sennit/threading.hpp>
 
-#include <chrono>
 #include <cstdio>
 
 int main() {
-    using namespace std::chrono_literals;
-    sennit::Deadline soon(1h);
-    if (soon.has_passed() || soon.is_forever()) return 1;
-    try {
-        throw sennit::TimeoutError("an hour is long");
-    } catch (const sennit::Error& error) {
-        std::printf("caught: %s\n", error.what());
+    sennit::threading::Lock lock;
+    int count = 0;
+    {
+        auto work = [&] {
+            for (int i = 0; i < 1000; ++i) {
+                lock.acquire();
+                ++count;
+                lock.release();
+            }
+        };
+        sennit::threading::Thread one(work), two(work);
+        one.start();
+        two.start();
+        one.join();
+        two.join();
     }
-    return 0;
+    const auto answer = sennit::subprocess::run({"echo", "hello"}, {.capture_output = true, .check = true});
+    std::printf("counted to %d; echo said %s", count, answer.std_out.c_str());
+    return count == 2000 && answer.std_out == "hello\n" ? 0 : 1;
 }
