@@ -44,6 +44,12 @@ foreach(source IN LISTS models)
   set_tests_properties(model:${name}_has_no_error_and_its_mutants_have PROPERTIES LABELS model TIMEOUT 600)
 endforeach()
 
+# ---- the doors
+if(TARGET sennit_tool AND PROJECT_BINARY_DIR STREQUAL "${PROJECT_SOURCE_DIR}/build/dev") # the tree that ./run is told to use
+  add_test(NAME doors:run_gives_the_sums_that_find_and_sha256sum_give COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/doors/run.sh ${PROJECT_SOURCE_DIR})
+  set_tests_properties(doors:run_gives_the_sums_that_find_and_sha256sum_give PROPERTIES LABELS doors RUN_SERIAL ON)
+endif()
+
 # ---- install
 if(SENNIT_INSTALL)
   foreach(kind IN ITEMS static shared)
