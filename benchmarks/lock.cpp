@@ -8,7 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <numeric>
-#include <sennit/sync/lock.hpp>
+#include <sennit/threading.hpp>
 #include <thread>
 #include <time.h>
 
@@ -130,14 +130,14 @@ int main(int argc, char** argv) {
     });
     add_uncontended<std::mutex>(board, "std::mutex");
     add_uncontended<bench::FutexMutex>(board, "one-word futex mutex");
-    add_uncontended<sennit::sync::Lock>(board, "sennit threading::Lock");
+    add_uncontended<sennit::threading::Lock>(board, "sennit threading::Lock");
     add_uncontended<bench::RobustMutex>(board, "pthread mutex, process-shared, robust");
     add_uncontended<boost::fibers::mutex>(board, "Boost.Fiber mutex");
     for (const int threads : {2, 4}) {
         add_limit(board, threads);
         add_contended<std::mutex>(board, "std::mutex", threads);
         add_contended<bench::FutexMutex>(board, "one-word futex mutex", threads);
-        add_contended<sennit::sync::Lock>(board, "sennit threading::Lock", threads);
+        add_contended<sennit::threading::Lock>(board, "sennit threading::Lock", threads);
         add_contended<bench::RobustMutex>(board, "pthread mutex, process-shared, robust", threads);
     }
     return board.run(argc, argv);

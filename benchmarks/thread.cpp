@@ -2,6 +2,7 @@
 #include "common/bench.hpp"
 
 #include <pthread.h>
+#include <sennit/threading.hpp>
 #include <thread>
 
 namespace {
@@ -29,5 +30,12 @@ int main(int argc, char** argv) {
         });
     });
     board.add(in_case, "std::thread", "us/thread", [] { return us_a_thread([] { std::thread([] {}).join(); }); });
+    board.add(in_case, "sennit threading::Thread", "us/thread", [] {
+        return us_a_thread([] {
+            sennit::threading::Thread t([] {});
+            t.start();
+            t.join();
+        });
+    });
     return board.run(argc, argv);
 }
