@@ -85,7 +85,7 @@ void declare(CLI::App& app, Raw& raw, MapOptions& o) {
     app.set_help_flag();
     app.prefix_command();
     app.add_flag("-h,--help", raw.help);
-    app.add_option("-a,--arg-file", raw.files)->expected(1)->take_all();
+    app.add_option("-a,--arg-file", raw.files)->allow_extra_args(false);
     app.add_flag("-0,--null", raw.null);
     app.add_option("-I", o.replace);
     app.add_option("-N", raw.inserted);

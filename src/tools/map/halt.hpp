@@ -16,6 +16,7 @@ class HaltRule {
     /// UsageError.
     static HaltRule parse(std::string_view text);
 
+    [[nodiscard]] bool may_stop() const noexcept { return when_ != When::never; }
     /// Tells of a job that has ended for good. What is to be done from now on.
     When job_ended(bool failed) noexcept;
 

@@ -246,8 +246,15 @@ Job* Scheduler::take_next() {
 // ---- starting them
 
 bool Scheduler::room_for_output() const {
+    if (options_.dry_run && printer_.backlog_bytes() > pause_reading_bytes) return false;
     return printer_.backlog_items() < most_waiting_items && printer_.backlog_bytes() < most_waiting_bytes &&
            window_.size() < look_ahead + options_.slots;
+}
+
+// True when start_jobs() would start one: then nobody may wait, for nothing need happen that would end the wait.
+bool Scheduler::can_start_now() const {
+    return !stopping_ && running_.size() < limit_ && back_off_until_ <= now_ && throttled_until_ <= now_ &&
+           (!retries_.empty() || (next_ != nullptr && room_for_output()));
 }
 
 void Scheduler::start_jobs() {
@@ -885,6 +892,7 @@ int Scheduler::run() {
 
     for (;;) {
         try {
+            if (options_.halt.may_stop()) settle();
             start_jobs();
             settle();
             flush();
@@ -892,7 +900,7 @@ int Scheduler::run() {
             if (is_over()) break;
             if (!stopping_) take_next(); // so that it is at hand when a slot gets free
             update_progress();
-            if (finished_.empty() && !(inputs_ended_ && is_over())) wait();
+            if (finished_.empty() && !can_start_now() && !is_over()) wait();
         } catch (const OutputError& error) {
             printer_.drop();
             watched_output_ = -1;

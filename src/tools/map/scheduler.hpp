@@ -42,6 +42,7 @@ namespace sennit::tools {
 ///                      ending ──grace over: KILL──▶ killed ──leader ended─────┘
 ///
 /// 1. A slot that gets free is filled before anything else is done: the books about finished jobs are kept while others run.
+///    Only --halt must know first how a job went.
 /// 2. A job is over when its process has ended and nobody holds its pipes; for one that was killed, when its process has ended.
 ///    What is then left of its process group is killed: a job is its process group.
 /// 3. Pipes are looked at only once a job is older than `quiet_ns`, or when it has ended: most jobs end before, and cost one
@@ -74,6 +75,7 @@ class Scheduler {
     // Starting them.
     void start_jobs();
     bool room_for_output() const;
+    bool can_start_now() const;
     Started start(Job& job);
     Started refuse(Job& job, int exit_code, const std::string& why);
     void no_room(int error);
