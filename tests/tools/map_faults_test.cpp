@@ -1,0 +1,259 @@
+// `sennit map` when things go wrong: F17, F24, F42 and the names of F43 of the guarantees.
+#include "map_run.hpp"
+
+#include <csignal>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <map>
+#include <random>
+#include <set>
+#include <unistd.h>
+
+namespace sennit::tools {
+namespace {
+
+using subprocess::PIPE;
+using subprocess::Popen;
+using testing::HasSubstr;
+
+// Waits until the file has so many lines.
+void wait_for_lines(const std::string& path, std::size_t lines) {
+    for (;;) {
+        const std::string text = content(path);
+        if (static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n')) >= lines) return;
+        look_again();
+    }
+}
+void wait_until_gone(const std::string& pids) {
+    for (const std::string& pid : split(pids))
+        while (std::filesystem::exists("/proc/" + pid) &&
+               content("/proc/" + pid + "/stat").find(") Z ") == std::string::npos)
+            look_again();
+}
+
+// F24: signals once or twice, at a random time.
+TEST(MapSignals, one_or_two_end_the_jobs_and_leave_everything_whole) {
+    std::mt19937 random(static_cast<unsigned>(by_tier(1, 2, 3)));
+    const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    for (int trial = 0; trial < by_tier(6, 60, 300); ++trial) {
+        const Folder folder;
+        const int signal = signals[trial % 3];
+        const bool twice = trial / 3 % 2 == 1;
+        std::ofstream(folder / "inputs") << numbers(100'000);
+        // Each job says who it is and leaves a grandchild; every eighth does not care for TERM.
+        Popen map({sennit_program, "map", "-j4", "--joblog", folder / "log", "--results", folder / "r", "--timeline",
+                   folder / "t.html", "-a", folder / "inputs", "sh", "-c",
+                   "test $(({} % 8)) = 0 && trap '' TERM; sleep 300 > /dev/null 2>&1 & echo $! >> " +
+                       (folder / "pids") + "; echo {}; test {} -lt 20 || wait",
+                   "sh"},
+                  {.stdout_ = PIPE, .stderr_ = PIPE});
+        wait_for_lines(folder / "pids", random() % 24 + 1);
+        map.send_signal(signal);
+        if (twice) map.send_signal(signal);
+        const auto [out, err] = map.communicate({}, std::chrono::minutes(1));
+        EXPECT_EQ(map.returncode(), 128 + signal) << "trial " << trial;
+        const std::vector<std::string> printed = split(out), log = split(content(folder / "log"));
+        ASSERT_GE(log.size(), 1U);
+        EXPECT_EQ(printed.size(), log.size() - 1) << err; // what is logged was printed, and the other way round
+        EXPECT_EQ(content(folder / "log").back(), '\n');
+        EXPECT_THAT(content(folder / "t.html"), HasSubstr("</html>"));
+        for (const auto& file : std::filesystem::recursive_directory_iterator(folder / "r"))
+            EXPECT_EQ(file.path().string().find(".part"), std::string::npos);
+        wait_until_gone(content(folder / "pids"));
+    }
+}
+
+// F42: killed in the middle, then resumed.
+TEST(MapKilled, a_log_from_which_resume_finishes_exactly_the_rest) {
+    std::mt19937 random(7);
+    const int jobs = 400;
+    for (int trial = 0; trial < by_tier(3, 20, 200); ++trial) {
+        const Folder folder;
+        const std::string log = folder / "log", out = folder / "out";
+        std::ofstream(folder / "inputs") << numbers(jobs);
+        std::vector<std::string> args{
+            sennit_program, "map", "-j4", "--joblog", log, "-a", folder / "inputs", "--shell", "sleep 0.001; echo {}"};
+        int kills = 0;
+        for (std::size_t lines = 0;;) {
+            const std::string line = "exec \"$@\" >> " + out;
+            std::vector<std::string> whole{"sh", "-c", line, "sh"};
+            std::vector<std::string> resumed = args;
+            if (kills > 0) resumed.insert(resumed.begin() + 2, "--resume");
+            whole.insert(whole.end(), resumed.begin(), resumed.end());
+            Popen map(whole);
+            lines += random() % 150 + 1;
+            if (lines >= jobs) {
+                EXPECT_EQ(map.wait(), 0);
+                break;
+            }
+            wait_for_lines(log, lines);
+            map.kill();
+            map.wait();
+            ++kills;
+            lines = split(content(log)).size();
+        }
+        std::map<std::string, int> count;
+        for (const std::string& line : split(content(out))) ++count[line];
+        EXPECT_EQ(count.size(), static_cast<std::size_t>(jobs)) << "no output is lost";
+        int twice = 0;
+        for (const auto& [line, n] : count) twice += n - 1;
+        EXPECT_LE(twice, kills) << "at most the job between its output and its line is said again";
+        std::set<std::string> logged;
+        const std::vector<std::string> lines = split(content(log));
+        for (std::size_t i = 1; i < lines.size(); ++i)
+            EXPECT_TRUE(logged.insert(lines[i].substr(0, lines[i].find('\t'))).second) << lines[i];
+        EXPECT_EQ(logged.size(), static_cast<std::size_t>(jobs));
+    }
+}
+
+// P6: what the jobs started in their groups is gone soon after `map` was killed.
+TEST(MapKilled, leaves_no_orphan) {
+    for (int trial = 0; trial < by_tier(6, 60, 300); ++trial) {
+        const Folder folder;
+        Popen map({sennit_program, "map", "-j3", "sh", "-c",
+                   "sleep 1000 & echo $! >> " + (folder / "pids") + "; echo $$ >> " + (folder / "pids") + "; wait",
+                   ":::", "1", "2", "3"},
+                  {.stdout_ = PIPE});
+        wait_for_lines(folder / "pids", static_cast<std::size_t>(trial % 6 + 1));
+        map.kill();
+        map.wait();
+        wait_until_gone(content(folder / "pids"));
+    }
+}
+
+// F42: many lines of many jobs at once, in groups and line by line.
+TEST(MapOutput, never_mixes_lines) {
+    const int lines = by_tier(2'000, 20'000, 125'000);
+    for (const char* const option : {"--line-buffer", "-k"}) {
+        const Ran ran = run_map({"-j8", option, "sh", "-c", "seq -f \"$1-%06.0f-" + std::string(60, 'x') + "\" $2",
+                                 "sh", ":::", "1", "2", "3", "4", "5", "6", "7", "8", ":::", std::to_string(lines)});
+        std::map<char, int> seen;
+        for (const std::string& line : split(ran.out)) {
+            ASSERT_EQ(line.size(), 69U) << line;
+            char number[16];
+            std::snprintf(number, sizeof number, "%06d", ++seen[line[0]]);
+            ASSERT_EQ(line.substr(1), "-" + std::string(number) + "-" + std::string(60, 'x'));
+        }
+        EXPECT_EQ(seen.size(), 8U);
+        for (const auto& [job, n] : seen) EXPECT_EQ(n, lines);
+    }
+}
+
+std::string hostile_name(std::mt19937& random) {
+    static const std::vector<std::string> parts{
+        " ",  "'", "\"", "\\",  "$(id)",    "`id`", ";",    "&",        "|",   "\n",           "\t",
+        "\r", "*", "?",  "[a]", "{}",       "{.}",  "{1}",  "{#}",      "-rf", "--",           ":::",
+        "~",  "!", "#",  "%s",  "\x1b[31m", "\x7f", "\xff", "\xc3\x28", "é",   "\xe2\x80\xae", "😀",
+        "a",  "/", "..", "=",   "<",        ">",    "(",    ")"};
+    std::string name;
+    for (std::size_t n = random() % 9; n > 0; --n) name += parts[random() % parts.size()];
+    return name;
+}
+
+// The names of F43: they arrive unaltered.
+TEST(MapNames, hostile_ones_arrive_as_they_are) {
+    for (int trial = 0; trial < by_tier(1, 5, 20); ++trial) {
+        std::mt19937 random(static_cast<unsigned>(trial + 1));
+        const int names = trial == 0 ? 10'000 : 2'000;
+        std::string input, expected, in_brackets;
+        for (int i = 0; i < names; ++i) {
+            const std::string name = hostile_name(random);
+            input += name + '\0';
+            expected += name + '\0';
+            in_brackets += "<" + name + ">" + '\0';
+        }
+        const Folder folder;
+        const Ran ran = run_map(
+            {"-j2", "-k", "-0", "--joblog", folder / "log", "--timeline", folder / "t.html", "printf", "%s\\0"}, input);
+        EXPECT_EQ(ran.status, 0);
+        EXPECT_TRUE(ran.out == expected);
+        EXPECT_EQ(split(content(folder / "log")).size(),
+                  static_cast<std::size_t>(names + 1)); // a line each, whatever is in the name
+        EXPECT_EQ(content(folder / "log").find('\x1b'), std::string::npos);
+        const auto shell_input = input.substr(0, input.find('\0', input.size() / 5) + 1);
+        const Ran shell = run_map({"-j2", "-k", "-0", "--shell", "printf '<%s>\\0' {}"}, shell_input);
+        EXPECT_TRUE(shell.out == in_brackets.substr(0, shell.out.size()));
+        EXPECT_EQ(std::count(shell.out.begin(), shell.out.end(), '\0'),
+                  std::count(shell_input.begin(), shell_input.end(), '\0'));
+    }
+}
+
+// F17: few descriptors. It works, with fewer jobs at once, or says in a sentence that it can't; it never loses a job.
+TEST(MapDescriptors, few_of_them_mean_fewer_jobs_at_once_or_a_sentence) {
+    bool worked = false, refused = false;
+    for (int limit = 3; limit <= 40; limit += tier() == 1 ? 3 : 1) {
+        const Folder folder;
+        const auto done = subprocess::run({"sh",
+                                           "-c",
+                                           "ulimit -n " + std::to_string(limit) + "; exec \"$@\"",
+                                           "sh",
+                                           sennit_program,
+                                           "map",
+                                           "-j20",
+                                           "--joblog",
+                                           folder / "log",
+                                           "sh",
+                                           "-c",
+                                           "sleep 0.01; echo {}",
+                                           ":::",
+                                           "1",
+                                           "2",
+                                           "3",
+                                           "4",
+                                           "5",
+                                           "6",
+                                           "7",
+                                           "8",
+                                           "9",
+                                           "10",
+                                           "11",
+                                           "12"},
+                                          {.capture_output = true, .timeout = std::chrono::minutes(1)});
+        if (done.returncode == 0) {
+            worked = true;
+            EXPECT_EQ(split(done.std_out).size(), 12U) << limit;
+            EXPECT_EQ(split(content(folder / "log")).size(), 13U) << limit;
+        } else {
+            refused = true;
+            EXPECT_FALSE(worked) << limit << ": " << done.std_err; // more descriptors are never worse
+            EXPECT_TRUE(done.returncode == 255 || done.returncode == 127)
+                << limit << ": " << done.returncode << done.std_err;
+            EXPECT_NE(done.std_err, "") << limit;
+        }
+    }
+    EXPECT_TRUE(worked);
+    EXPECT_TRUE(refused);
+}
+
+// P22: no process for a while.
+TEST(MapProcesses, a_limit_of_processes_shrinks_what_runs_at_once) {
+    if (::geteuid() == 0) GTEST_SKIP() << "root has no such limit";
+    const Ran ran = run_map({"-j50", "sh", "-c", "sleep 0.01; echo {}"}, numbers(60));
+    EXPECT_EQ(split(ran.out).size(), 60U);
+}
+
+// P21: memory does not grow with what was read, run or held back.
+TEST(MapMemory, is_bounded_on_long_lists_and_behind_a_slow_job) {
+    const int jobs = by_tier(3'000, 20'000, 200'000);
+    const auto peak = [](const std::vector<std::string>& args, const std::string& input) {
+        std::vector<std::string> whole{"python3", "-c",
+                                       "import resource, subprocess, sys\nr = subprocess.run(sys.argv[1:], stdin=0, "
+                                       "stdout=subprocess.DEVNULL)\nprint(resource.getrusage(resource.RUSAGE_CHILDREN)."
+                                       "ru_maxrss)\nsys.exit(r.returncode)",
+                                       sennit_program, "map"};
+        whole.insert(whole.end(), args.begin(), args.end());
+        const auto done = subprocess::run(whole, {.input = input, .capture_output = true});
+        EXPECT_EQ(done.returncode, 0) << done.std_err;
+        return std::stol(done.std_out);
+    };
+    const std::string line(200, 'x');
+    std::string few, many;
+    for (int i = 0; i < jobs; ++i) (i < jobs / 10 ? few : many) += line + "\n";
+    const long small = peak({"-j2", "-k", "-N0", "true"}, few);
+    EXPECT_LT(peak({"-j2", "-k", "-N0", "true"}, few + many), small + 12'000);
+    EXPECT_LT(peak({"-j2", "-k", "--shell", "test {#} != 1 || sleep 0.5; head -c 300000 /dev/zero"}, numbers(400)),
+              small + 40'000);
+}
+
+} // namespace
+} // namespace sennit::tools
