@@ -8,6 +8,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <sennit/queue.hpp>
 #include <tbb/concurrent_queue.h>
 #include <thread>
 
@@ -54,6 +55,21 @@ struct CondvarUnbounded : CondvarQueue {
     CondvarUnbounded() : CondvarQueue(SIZE_MAX) {}
 };
 
+struct SennitBounded {
+    sennit::queue::Queue<int> queue{capacity};
+    void put(int v) { queue.put(v); }
+    int get() { return queue.get(); }
+};
+struct SennitUnbounded {
+    sennit::queue::Queue<int> queue;
+    void put(int v) { queue.put(v); }
+    int get() { return queue.get(); }
+};
+struct SennitSimple {
+    sennit::queue::SimpleQueue<int> queue;
+    void put(int v) { queue.put(v); }
+    int get() { return queue.get(); }
+};
 struct TbbBounded {
     tbb::concurrent_bounded_queue<int> queue;
     TbbBounded() { queue.set_capacity(capacity); }
@@ -197,6 +213,9 @@ int main(int argc, char** argv) {
     for (const int n : {1, 2, 4}) {
         if (n == 1) add<SpscRing>(board, "SPSC ring, spinning (limit)", n, 8'000'000);
         add<VyukovRing>(board, "Vyukov MPMC ring, spin then yield (limit)", n, 4'000'000);
+        add<SennitBounded>(board, "sennit Queue<int>(1024)", n, 4'000'000);
+        add<SennitUnbounded>(board, "sennit Queue<int>, unbounded", n, 4'000'000);
+        add<SennitSimple>(board, "sennit SimpleQueue<int>", n, 4'000'000);
         add<FiberChannel>(board, "Boost.Fiber buffered_channel 1024, on threads", n, 1'000'000);
         add<Moodycamel>(board, "moodycamel BlockingConcurrentQueue, unbounded", n, 1'000'000);
         add<TbbBounded>(board, "TBB concurrent_bounded_queue, 1024", n, n == 1 ? 1'000'000 : 300'000);

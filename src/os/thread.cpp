@@ -157,11 +157,19 @@ void yield_core() noexcept {
 #endif
 }
 
-int usable_cpus() noexcept {
+namespace {
+
+int cpus_of(pid_t thread) noexcept {
     cpu_set_t set;
-    if (::sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+    if (::sched_getaffinity(thread, sizeof set, &set) != 0) return 1;
     const int n = CPU_COUNT(&set);
     return n < 1 ? 1 : n;
 }
+
+} // namespace
+
+int usable_cpus() noexcept { return cpus_of(0); }
+
+int process_cpus() noexcept { return cpus_of(::getpid()); }
 
 } // namespace sennit::os

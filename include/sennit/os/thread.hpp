@@ -57,4 +57,7 @@ void yield_core() noexcept;
 /// How many CPUs the calling thread may run on (sched_getaffinity), at least 1.
 int usable_cpus() noexcept;
 
+/// How many CPUs the main thread may run on, at least 1: what the process was given, wherever the caller is pinned.
+int process_cpus() noexcept;
+
 } // namespace sennit::os
