@@ -4,6 +4,7 @@
 #include <boost/process/child.hpp>
 #include <cstdint>
 #include <sennit/os/spawn.hpp>
+#include <sennit/subprocess.hpp>
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -100,6 +101,11 @@ void add_all(Board& board, const std::string& in_case, const std::string& tiny, 
     add("posix_spawn", false, [] { reap(by_posix_spawn(program)); });
     add("fork + exec", true, [] { reap(by_fork(program)); });
     add("sennit os::spawn", false, [] { by_sennit(); });
+    add("sennit subprocess::Popen", false, [] {
+        sennit::subprocess::Popen child({program});
+        if (child.wait() != 0) bench::die("Popen: the child failed");
+    });
+    add("sennit subprocess::run", false, [] { sennit::subprocess::run({program}, {.check = true}); });
     add("Boost.Process child", true, [] {
         boost::process::child child(program);
         child.wait();
