@@ -119,9 +119,9 @@ class Seeded final : public Strategy {
 /// All decisions in turn, the last one first (S. Godefroid's stateless search), as long as the surprises last.
 class Exhaustive final : public Strategy {
   public:
-    Exhaustive(int surprises, bool jumps) : surprises_(surprises), jumps_(jumps) {}
-    Exhaustive(int surprises, bool jumps, const char* replay) : Exhaustive(surprises, jumps) {
-        for (const char* p = replay; *p;) {
+    /// Begins with the decisions that `ways` tells, as text() does.
+    Exhaustive(int surprises, bool jumps, const char* ways) : surprises_(surprises), jumps_(jumps) {
+        for (const char* p = ways; *p;) {
             char* end;
             decisions_.push_back({static_cast<unsigned>(std::strtoul(p, &end, 10)), 0});
             p = *end ? end + 1 : end;
@@ -210,10 +210,9 @@ void on_signal(int number) {
                             : ::strsignal(number)));
 }
 
-std::size_t schedules_of_tier() {
-    const char* tier = std::getenv("SENNIT_FAULT_TIER");
-    const int t = tier ? std::atoi(tier) : 1;
-    return t <= 1 ? 2'000 : t == 2 ? 20'000 : 100'000;
+int tier() {
+    const char* text = std::getenv("SENNIT_FAULT_TIER");
+    return text ? std::atoi(text) : 1;
 }
 
 std::uint64_t first_seed() {
@@ -226,29 +225,31 @@ std::uint64_t first_seed() {
 }
 
 Finding search(const std::function<void()>& scenario, const Plan& plan) {
+    // "seed:N" or "ways:N,N,...": one run of either search.
     const char* replay = std::getenv("SENNIT_MODEL_REPLAY");
+    const char* seed_to_replay = replay && std::strncmp(replay, "seed:", 5) == 0 ? replay + 5 : nullptr;
+    const char* ways_to_replay = replay && std::strncmp(replay, "ways:", 5) == 0 ? replay + 5 : nullptr;
     set_verbose(replay != nullptr);
     Finding finding;
     const auto once = [&](Strategy& strategy) {
         finding.most_operations = std::max(finding.most_operations, run(scenario, strategy));
         ++finding.schedules;
     };
-    if (plan.surprises >= 0) {
-        Exhaustive all =
-            replay ? Exhaustive(plan.surprises, plan.jumps, replay) : Exhaustive(plan.surprises, plan.jumps);
-        how_to_replay = [&all] { return all.text(); };
+    if (plan.schedules > 0 && !ways_to_replay) {
+        std::uint64_t seed = seed_to_replay ? std::strtoull(seed_to_replay, nullptr, 10) : first_seed();
+        how_to_replay = [&seed] { return "seed:" + std::to_string(seed); };
+        for (std::size_t left = seed_to_replay ? 1 : plan.schedules; left > 0; --left, ++seed) {
+            Seeded strategy(seed);
+            once(strategy);
+        }
+    }
+    if (plan.surprises >= 0 && !seed_to_replay) {
+        Exhaustive all(plan.surprises, plan.jumps, ways_to_replay ? ways_to_replay : "");
+        how_to_replay = [&all] { return "ways:" + all.text(); };
         do {
             all.begin();
             once(all);
         } while (!replay && all.next());
-    } else {
-        std::uint64_t seed = replay ? std::strtoull(replay, nullptr, 0) : first_seed();
-        how_to_replay = [&seed] { return std::to_string(seed); };
-        const std::size_t count = replay ? 1 : plan.schedules ? plan.schedules : schedules_of_tier();
-        for (std::size_t i = 0; i < count; ++i, ++seed) {
-            Seeded strategy(seed);
-            once(strategy);
-        }
     }
     return finding;
 }
@@ -292,6 +293,8 @@ Finding explore(const std::function<void()>& scenario, Plan plan) {
 }
 
 void expect_nothing_found(const std::function<void()>& scenario, Plan plan) {
+    plan.schedules = tier() <= 1 ? 2'000 : tier() == 2 ? 20'000 : 100'000;
+    if (plan.surprises >= 0 && tier() >= 2) ++plan.surprises;
     const Finding finding = explore(scenario, plan);
     if (!finding.report.empty())
         ADD_FAILURE() << finding.report;

@@ -16,13 +16,13 @@ namespace sennit::model {
 
 /// How to search.
 struct Plan {
-    /// Seeded schedules: a third each uniformly random, starving a subset, with priorities (PCT, depth 3). 0: as many as
-    /// SENNIT_FAULT_TIER says, 2,000, 20,000 or 100,000.
+    /// Seeded schedules: a third each uniformly random, starving a subset, with priorities (PCT, depth 3).
     std::size_t schedules = 0;
-    /// Instead of them: every schedule that has at most so many surprises, each of which is a switch away from a thread
-    /// that could go on, a deadline that passes while somebody can run, an older value seen, or a needless wake-up. -1: no.
+    /// Every schedule that has at most so many surprises, each of which is a switch away from a thread that could go on, a
+    /// deadline that passes while somebody can run, an older value seen, or a needless wake-up. -1: no such search.
     int surprises = -1;
-    bool jumps = false; // exhaustive: the clock may jump, which is a surprise too
+    /// In that search the clock may jump, which is a surprise, too. (By seed it always may.)
+    bool jumps = false;
 };
 
 /// What came of it.
@@ -35,7 +35,8 @@ struct Finding {
 /// Searches in a child process, so that a failure ends that alone. SENNIT_MODEL_REPLAY repeats one run, told whole.
 Finding explore(const std::function<void()>& scenario, Plan plan = {});
 
-/// The body of SCENARIO.
+/// The body of SCENARIO. At SENNIT_FAULT_TIER 1, 2, 3: 2,000, 20,000, 100,000 seeded schedules, then the exhaustive search if the
+/// plan has one; from tier 2 on with a surprise more.
 void expect_nothing_found(const std::function<void()>& scenario, Plan plan);
 
 /// A controlled thread that is an agent from its beginning until it is joined: becoming one is not part of the scenario, and
