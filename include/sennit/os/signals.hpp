@@ -16,7 +16,7 @@ namespace sennit::os {
 class SignalFd {
   public:
     /// Throws OSError.
-    explicit SignalFd(std::initializer_list<int> signals);
+    SignalFd(std::initializer_list<int> signals);
     SignalFd(const SignalFd&) = delete;
     SignalFd& operator=(const SignalFd&) = delete;
     ~SignalFd();
