@@ -129,9 +129,8 @@ std::size_t QueueCore::size() const noexcept {
 
 // Who comes to the other end again and again with little between them lets it get ahead: else each item costs both of them
 // the cache line of the count.
-void QueueCore::keep_distance(std::int64_t distance, atomic<std::uint32_t>& close_looks) noexcept {
-    constexpr std::int64_t few = 16;
-    constexpr std::uint32_t patience = 3, pauses = 32;
+void QueueCore::keep_distance(std::int64_t distance, std::int64_t few, atomic<std::uint32_t>& close_looks) noexcept {
+    constexpr std::uint32_t patience = 1, pauses = 64;
     if (distance <= 0 || distance >= few) {
         close_looks.store(0, memory_order_relaxed);
         return;
@@ -145,7 +144,8 @@ void QueueCore::keep_distance(std::int64_t distance, atomic<std::uint32_t>& clos
 
 bool QueueCore::look_for_room(std::uint64_t p) noexcept {
     std::uint64_t t = tail_.load(memory_order_seq_cst) >> flag_bits; // p2; meets g4
-    keep_distance(limit_ - ahead(p, t), close_puts_);
+    // In a small queue there is never much room: to wait for more than a part of it would only cost time.
+    keep_distance(limit_ - ahead(p, t), std::min(few_between, limit_ / 4), close_puts_);
     if (ahead(p, t) < limit_) t = tail_.load(memory_order_seq_cst) >> flag_bits;
     tail_seen_.store(t, memory_order_relaxed);
     return ahead(p, t) < limit_;
@@ -153,7 +153,7 @@ bool QueueCore::look_for_room(std::uint64_t p) noexcept {
 
 QueueResult QueueCore::look_for_item(std::uint64_t p) noexcept {
     std::uint64_t h = head_.load(memory_order_seq_cst); // g2; meets p4 and close()
-    keep_distance(ahead(h >> flag_bits, p), close_gets_);
+    keep_distance(ahead(h >> flag_bits, p), few_between, close_gets_);
     if (ahead(h >> flag_bits, p) > 0) h = head_.load(memory_order_seq_cst);
     head_seen_.store(h >> flag_bits, memory_order_relaxed);
     if (ahead(h >> flag_bits, p) > 0) return QueueResult::done;

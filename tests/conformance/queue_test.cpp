@@ -5,6 +5,7 @@
 #include "support/test_loop.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <gtest/gtest.h>
 #include <memory>
 #include <string>
@@ -324,18 +325,18 @@ TEST(Queue, waiters_are_served_first_come_first_served) {
     queue::Queue<int> q;
     TestLoop loop;
     loop.start();
-    std::vector<int> got(3, -1);
+    std::atomic<int> got[3] = {-1, -1, -1};
     for (int i = 0; i < 3; ++i) {
-        auto& t = loop.spawn([&, i]() -> Co<> { got[static_cast<std::size_t>(i)] = co_await q.async_get(); });
+        auto& t = loop.spawn([&, i]() -> Co<> { got[i] = co_await q.async_get(); });
         wait_until_parked(t);
     }
     for (int i = 0; i < 3; ++i) {
         q.put(i);
         const Deadline limit(30s);
-        while (got[static_cast<std::size_t>(i)] != i && !limit.has_passed()) std::this_thread::yield();
+        while (got[i] != i && !limit.has_passed()) std::this_thread::yield();
     }
     loop.join();
-    EXPECT_EQ(got, (std::vector<int>{0, 1, 2}));
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(got[i], i);
 }
 
 TEST(Queue, async_twins_time_out_as_the_blocking_ones) {

@@ -204,7 +204,8 @@ class QueueCore {
     // How far position p lies before q. Signed: what was read a while ago may lie behind.
     static std::int64_t ahead(std::uint64_t p, std::uint64_t q) noexcept { return static_cast<std::int64_t>(p - q); }
 
-    static void keep_distance(std::int64_t distance, atomic<std::uint32_t>& close_looks) noexcept;
+    static constexpr std::int64_t few_between = 64;
+    static void keep_distance(std::int64_t distance, std::int64_t few, atomic<std::uint32_t>& close_looks) noexcept;
     bool look_for_room(std::uint64_t p) noexcept;
     QueueResult look_for_item(std::uint64_t p) noexcept;
     QueueResult claim_put_slow(Place& at, const QueueSegmentType& type);
