@@ -324,8 +324,9 @@ int uncaught_without_stderr() { // test_print_exception_stderr_is_none
 int subclass_without_join() {
     struct Careless final : Thread {
         void run() override {
+            Event& last = end; // the object is gone after running.set()
             running.set();
-            end.wait();
+            last.wait();
         }
         Event &running, &end;
         Careless(Event& running, Event& end) : running(running), end(end) {}
