@@ -1,0 +1,33 @@
+// One endless loop a core, for a second: all cores burn. In Python the threads would share one.
+#include <sennit/threading.hpp>
+
+#include <atomic>
+#include <cstdio>
+#include <ctime>
+#include <memory>
+#include <thread>
+#include <vector>
+
+using namespace std::chrono_literals;
+namespace threading = sennit::threading;
+
+int main() {
+    const unsigned cores = std::thread::hardware_concurrency();
+    std::atomic<bool> stop{false};
+    std::vector<std::unique_ptr<threading::Thread>> threads;
+    for (unsigned i = 0; i < cores; ++i) {
+        threads.push_back(std::make_unique<threading::Thread>([&stop] {
+            while (!stop) {}
+        }));
+        threads.back()->start();
+    }
+    const auto began = std::chrono::steady_clock::now();
+    const std::clock_t cpu_began = std::clock();
+    threading::Event never;
+    never.wait(1s);
+    const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+    const double cpu = static_cast<double>(std::clock() - cpu_began) / CLOCKS_PER_SEC;
+    stop = true;
+    for (auto& t : threads) t->join();
+    std::printf("%u cores, CPU time / wall time: %.2f\n", cores, cpu / wall);
+}

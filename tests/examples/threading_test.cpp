@@ -1,0 +1,127 @@
+#include <sennit/subprocess.hpp>
+
+#include <algorithm>
+#include <gtest/gtest.h>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace sennit {
+namespace {
+
+using Lines = std::vector<std::string>;
+
+Lines run_example(const std::string& name) {
+    const std::string text =
+        subprocess::check_output({SENNIT_BIN_DIR "/examples/" + name}, {.stderr_ = subprocess::STDOUT});
+    Lines lines;
+    for (std::size_t at = 0; at < text.size();) {
+        const std::size_t end = std::min(text.find('\n', at), text.size());
+        lines.push_back(text.substr(at, end - at));
+        at = end + 1;
+    }
+    return lines;
+}
+
+Lines sorted(Lines lines) {
+    std::sort(lines.begin(), lines.end());
+    return lines;
+}
+
+double number_at_end(const std::string& line) { return std::stod(line.substr(line.rfind(' ') + 1)); }
+
+TEST(Examples, two_threads_take_the_longer_sleep_and_not_the_sum) {
+    const Lines lines = run_example("two_threads");
+    ASSERT_EQ(lines.size(), 3U);
+    EXPECT_EQ(lines[0], "short woke");
+    EXPECT_EQ(lines[1], "long woke");
+    EXPECT_LT(number_at_end(lines[2]), 0.6) << "0.2 s and 0.4 s one after the other";
+}
+
+TEST(Examples, lock_counter_and_balance_lock_are_exact) {
+    EXPECT_EQ(run_example("lock_counter"), Lines{"80000"});
+    EXPECT_EQ(run_example("balance_lock"), Lines{"balance: 0"});
+}
+
+TEST(Examples, named_threads_say_their_ten_names) {
+    Lines names;
+    for (int i = 0; i < 10; ++i) names.push_back("t." + std::to_string(i));
+    EXPECT_EQ(sorted(run_example("named_threads")), names);
+}
+
+TEST(Examples, thread_subclass_runs_both) {
+    EXPECT_EQ(sorted(run_example("thread_subclass")), (Lines{"running on number:1", "running on number:2"}));
+}
+
+TEST(Examples, daemon_threads_are_not_waited_for_and_others_are) {
+    EXPECT_EQ(run_example("daemon_threads"), (Lines{"main: ends", "worker: done after main"}));
+}
+
+TEST(Examples, rlock_counter_counts_in_order) {
+    Lines numbers;
+    for (int i = 1; i <= 10; ++i) numbers.push_back(std::to_string(i));
+    EXPECT_EQ(run_example("rlock_counter"), numbers);
+}
+
+TEST(Examples, lock_twice_names_the_deadlock_with_oneself) {
+    const Lines lines = run_example("lock_twice");
+    ASSERT_GE(lines.size(), 4U);
+    EXPECT_EQ(lines[0], "Lock, second time within 50 ms: no");
+    EXPECT_EQ(lines[1], "RLock, second time: yes");
+    EXPECT_NE(lines.back().find("DEADLOCK"), std::string::npos) << lines.back();
+    EXPECT_NE(lines.back().find("\"stuck\""), std::string::npos) << lines.back();
+    EXPECT_NE(lines.back().find("holds itself"), std::string::npos) << lines.back();
+}
+
+TEST(Examples, event_gate_lets_nobody_pass_before_it_opens) {
+    Lines expected(10, "start");
+    expected.emplace_back("open");
+    expected.insert(expected.end(), 10, "execute");
+    EXPECT_EQ(run_example("event_gate"), expected);
+}
+
+TEST(Examples, condition_notify_all_wakes_both_after_the_producer_lets_go) {
+    EXPECT_EQ(run_example("condition_notify_all"),
+              (Lines{"consumer before wait", "consumer before wait", "producer before notify_all",
+                     "producer after notify_all", "consumer after wait", "consumer after wait"}));
+}
+
+TEST(Examples, queue_sizes_leaves_two) {
+    const Lines lines = run_example("queue_sizes");
+    ASSERT_EQ(lines.size(), 11U);
+    EXPECT_EQ(lines.back(), "size: 2");
+}
+
+TEST(Examples, thread_local_students_are_each_threads_own) {
+    EXPECT_EQ(sorted(run_example("thread_local_students")),
+              (Lines{"Hello, Alice (in Thread-A)", "Hello, Bob (in Thread-B)"}));
+}
+
+TEST(Examples, burn_all_cores_uses_more_than_one_core) {
+    const Lines lines = run_example("burn_all_cores");
+    ASSERT_EQ(lines.size(), 1U);
+    // 0.95 a core on an idle machine; here others work too.
+    if (std::thread::hardware_concurrency() >= 2) {
+        EXPECT_GT(number_at_end(lines[0]), 1.02) << lines[0];
+    }
+}
+
+TEST(Examples, fork_twice_returns_twice_and_the_pids_agree) {
+    const Lines lines = run_example("fork_twice");
+    ASSERT_EQ(lines.size(), 3U);
+    const auto numbers = [](const std::string& line) {
+        Lines found;
+        for (std::size_t i = 0; i < line.size(); ++i) {
+            std::string digits;
+            while (i < line.size() && line[i] >= '0' && line[i] <= '9') digits += line[i++];
+            if (!digits.empty()) found.push_back(digits);
+        }
+        return found;
+    };
+    const Lines start = numbers(lines[0]), child = numbers(lines[1]), parent = numbers(lines[2]);
+    EXPECT_EQ(parent, (Lines{start.at(0), child.at(0)}));
+    EXPECT_EQ(child.at(1), start.at(0));
+}
+
+} // namespace
+} // namespace sennit
