@@ -241,11 +241,12 @@ void Lock::wake_next() noexcept {
         const bool starved = now - w.since_ns() > starved_ns;
         w.granted_ = starved;
         w.competing_ = !starved;
-        if (starved) owner_.store(&w.agent(), memory_order_relaxed);
         if (!w.settle(wait::Outcome::woken)) { // it timed out or was cancelled first
             w.granted_ = w.competing_ = false;
             continue;
         }
+        // After the settle: an owner that still waits for the lock would look like a deadlock with itself (Agent::snapshot).
+        if (starved) owner_.store(&w.agent(), memory_order_relaxed);
         const std::uint32_t rest = queue_.empty() ? 0 : queued;
         if (starved) {
             // r5; not while `held` is minus one, by 5: the two would cancel out, and who has the lock be refused its release.

@@ -200,6 +200,8 @@ Agent::Snapshot Agent::snapshot() const noexcept {
         s.since_ns = w->since_ns();
         s.has_deadline = !w->deadline().is_forever();
         if (s.site->holder) s.holder = s.site->holder(s.object); // the agent is still inside the call: the object lives
+        // A wait that has been settled waits for nobody any more. Looked at last: what was read above was so before.
+        if (w->outcome() != Outcome::waiting) s.holder = nullptr;
         unclaim(w);
     }
     return s;
