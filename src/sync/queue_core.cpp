@@ -145,7 +145,8 @@ void QueueCore::keep_distance(std::int64_t distance, std::int64_t few, atomic<st
 bool QueueCore::look_for_room(std::uint64_t p) noexcept {
     std::uint64_t t = tail_.load(memory_order_seq_cst) >> flag_bits; // p2; meets g4
     // In a small queue there is never much room: to wait for more than a part of it would only cost time.
-    keep_distance(limit_ - ahead(p, t), std::min(few_between, limit_ / 4), close_puts_);
+    // p may be old, and tail_ past it: then all of limit_ is free (and unlimited less a negative number is not a number).
+    keep_distance(limit_ - std::max<std::int64_t>(ahead(p, t), 0), std::min(few_between, limit_ / 4), close_puts_);
     if (ahead(p, t) < limit_) t = tail_.load(memory_order_seq_cst) >> flag_bits;
     tail_seen_.store(t, memory_order_relaxed);
     return ahead(p, t) < limit_;
