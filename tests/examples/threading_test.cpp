@@ -6,6 +6,14 @@
 #include <thread>
 #include <vector>
 
+#if defined(__SANITIZE_THREAD__)
+#define SENNIT_FEW_THREADS 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SENNIT_FEW_THREADS 1
+#endif
+#endif
+
 namespace sennit {
 namespace {
 
@@ -42,6 +50,23 @@ TEST(Examples, two_threads_take_the_longer_sleep_and_not_the_sum) {
 TEST(Examples, lock_counter_and_balance_lock_are_exact) {
     EXPECT_EQ(run_example("lock_counter"), Lines{"80000"});
     EXPECT_EQ(run_example("balance_lock"), Lines{"balance: 0"});
+}
+
+TEST(Examples, balance_race_goes_wrong_in_some_orders_and_under_a_lock_in_none) {
+    const Lines lines = run_example("balance_race");
+    ASSERT_EQ(lines.size(), 3U);
+    EXPECT_TRUE(lines[0].starts_with("without a lock: 924 orders, ")) << lines[0]; // 12 steps, 6 of them A's
+    EXPECT_FALSE(lines[0].ends_with(" 0 end wrong")) << lines[0];
+    EXPECT_NE(number_at_end(lines[1]), 0) << lines[1];
+    EXPECT_EQ(lines[2], "with a lock: 2 orders, 0 end wrong"); // A first, or B first
+}
+
+TEST(Examples, ten_thousand_lockers_balance) {
+#if SENNIT_FEW_THREADS // ThreadSanitizer takes 8,128 threads
+    EXPECT_EQ(run_example("ten_thousand_lockers", {"5000"}), Lines{"5000 lockers, balance: 0, seen wrong: 0"});
+#else
+    EXPECT_EQ(run_example("ten_thousand_lockers"), Lines{"10000 lockers, balance: 0, seen wrong: 0"});
+#endif
 }
 
 TEST(Examples, named_threads_say_their_ten_names) {
