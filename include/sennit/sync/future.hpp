@@ -1,184 +1,213 @@
 #pragma once
 
-#include <sennit/base/atomic.hpp>
-#include <sennit/base/deadline.hpp>
-#include <sennit/base/errors.hpp>
-#include <sennit/sync/awaitable.hpp>
-#include <sennit/wait/wait_queue.hpp>
+#include <sennit/sync/future_core.hpp>
 
-#include <cstdint>
+#include <cstddef>
 #include <exception>
-#include <memory>
-#include <new>
 #include <type_traits>
 #include <utility>
 
 namespace sennit::sync {
 
-class FutureCore;
+template <class T>
+class Future;
 
-/// What can be told that a future is done: a done-callback, or a wait for several futures at once. Linked in the future.
-class FutureObserver : public base::ListNode {
+namespace detail {
+
+[[noreturn]] void throw_not_done();
+[[noreturn]] void throw_set_twice();
+[[noreturn]] void throw_cancelled();
+
+/// A counted reference to a core.
+template <class Core>
+class Ref {
   public:
-    FutureObserver() noexcept = default;
-    FutureObserver(const FutureObserver&) = delete;
-    FutureObserver& operator=(const FutureObserver&) = delete;
-    /// Called once, by who completes the future, outside of its lock; may destroy *this. What it throws is reported.
-    virtual void on_done(FutureCore& future) = 0;
-    /// Called instead when the future dies undone, or the observer is not wanted any more.
-    virtual void discard() noexcept = 0;
+    Ref() noexcept = default;
+    /// Takes over one reference.
+    explicit Ref(Core* adopted) noexcept : core_(adopted) {}
+    Ref(const Ref& other) noexcept : core_(other.core_) {
+        if (core_) core_->retain();
+    }
+    Ref(Ref&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
+    Ref& operator=(Ref other) noexcept {
+        std::swap(core_, other.core_);
+        return *this;
+    }
+    ~Ref() {
+        if (core_) core_->release();
+    }
+    [[nodiscard]] Core* get() const noexcept { return core_; }
+    Core* operator->() const noexcept { return core_; }
 
-  protected:
-    virtual ~FutureObserver() = default;
+  private:
+    Core* core_ = nullptr;
 };
 
-/// The untyped heart of a Future: state, waiters, callbacks. One allocation with the value and, in an executor, the task.
+} // namespace detail
+
+/// A value that will be there later: what submit() gives back.        Python: concurrent.futures.Future
 ///
-///   pending ──start()──> running ──finish()──> finished
-///      └──cancel()──> cancelled                                    (both ends are "done")
+///     Future<int> sum = pool.submit([] { return 1 + 1; });
+///     int two = sum.result();
 ///
-/// The state word has the status in its low bits and `attended`: somebody waits or wants to be called. Who completes looks for
-/// them, under the lock, only when that bit is set; who attends sets it under the lock, unless the future is done.
-class FutureCore {
+/// A handle that is cheap to copy; all copies are the same future. Made by an executor, or by hand (`Future<int> f;`) to hand a
+/// result from any agent to any other.
+///
+/// Agents    Every member, at the same time, from threads, green threads and coroutines, mixed at will; one handle object
+///           itself is assigned by one agent at a time.
+/// Blocks    result(), exception() and wait() park the agent; `co_await future` suspends the coroutine. A worker of a thread pool
+///           that waits for a task of its own pool runs that task, or is replaced while it waits: it never deadlocks the pool.
+/// Order     What was done before the result was set is visible to who gets it.
+/// Cancel    A cancelled waiter leaves and throws CancelledError. cancel() on the future itself makes result() throw that.
+/// Cost      One allocation for state and value (an executor puts the task into the same one).
+/// Source    Python 3.13.
+template <class T>
+class Future {
+    using State = FutureState<T>;
+    static constexpr bool is_void = std::is_void_v<T>;
+
   public:
-    FutureCore(const FutureCore&) = delete;
-    FutureCore& operator=(const FutureCore&) = delete;
+    using value_type = T;
 
-    // ---- for owners of a reference
-    void retain() noexcept { references_.fetch_add(1, memory_order_relaxed); } // whoever copies has one already
-    void release() noexcept {
-        // acq_rel: all that the other owners did is before the destruction.
-        if (references_.fetch_sub(1, memory_order_acq_rel) == 1) destroy();
+    /// A new, pending one.
+    Future() : state_(new State(1)) {}
+    /// For executors: takes over one reference of the state.
+    explicit Future(State* adopted) noexcept : state_(adopted) {}
+
+    /// Waits for the value. As often as one likes on an lvalue, which gives a reference that lives as long as any handle.
+    /// Throws what the task threw, CancelledError when it was cancelled, TimeoutError at the deadline.
+    std::add_lvalue_reference_t<T> result(Deadline deadline = forever) & {
+        wait_or_throw(deadline);
+        if constexpr (!is_void) return *state_->value();
+    }
+    /// On a temporary: the value itself, moved out when no other handle is left, else copied (moved if it can't be).
+    T result(Deadline deadline = forever) && {
+        wait_or_throw(deadline);
+        return take();
+    }
+    /// Waits; gives what the task threw, nullptr when it ended well. Throws CancelledError and TimeoutError as result().
+    std::exception_ptr exception(Deadline deadline = forever) const {
+        if (!state_->wait(deadline)) detail::throw_not_done();
+        if (state_->was_cancelled()) detail::throw_cancelled();
+        state_->mark_error_seen();
+        return state_->error();
+    }
+    /// Waits; false at the deadline. Throws nothing of the task's.
+    bool wait(Deadline deadline = forever) const { return state_->wait(deadline); }
+
+    [[nodiscard]] bool done() const noexcept { return state_->done(); }
+    [[nodiscard]] bool running() const noexcept { return state_->is_running(); }
+    [[nodiscard]] bool cancelled() const noexcept { return state_->was_cancelled(); }
+    /// True when it will never run: it was pending, or cancelled before. False when it runs or has ended.
+    bool cancel() const noexcept {
+        const detail::Ref<State> keep = state_;
+        return state_->cancel();
     }
 
-    // ---- for whoever produces the value
-    /// pending -> running. False when it was cancelled (or started by somebody else): don't run.
-    bool start() noexcept {
-        std::uint32_t seen = state_.load(memory_order_relaxed);
-        while ((seen & status_mask) == pending) {
-            // acquire: meets the submitter's release of the task; relaxed failure: looked at again.
-            if (state_.compare_exchange_weak(seen, seen + (running - pending), memory_order_acquire, memory_order_relaxed))
-                return true;
+    /// Calls f(Future) once it is done: in the agent that completes it, at once if it is done already; several in the order in
+    /// which they were added. What f throws is reported on stderr.
+    template <class F>
+    void add_done_callback(F&& f) const {
+        static_assert(std::is_invocable_v<std::decay_t<F>&, Future>, "a done-callback takes the Future: [](Future<T> f) { ... }");
+        struct Callback final : FutureObserver {
+            std::decay_t<F> f;
+            explicit Callback(F&& given) : f(std::forward<F>(given)) {}
+            void on_done(FutureCore& core) override {
+                struct Delete {
+                    Callback* self;
+                    ~Delete() { delete self; }
+                } guard{this};
+                core.retain();
+                f(Future(static_cast<State*>(&core)));
+            }
+            void discard() noexcept override { delete this; }
+        };
+        state_->observe(*new Callback(std::forward<F>(f)));
+    }
+
+    // ---- for who makes the result
+    /// pending -> running: true. False when it was cancelled. Throws InvalidStateError when it runs or is done.
+    bool set_running_or_notify_cancel() const {
+        if (state_->start_unclaimed()) return true;
+        if (state_->was_cancelled()) return false;
+        detail::throw_set_twice();
+    }
+    /// Throws InvalidStateError when it is done already, cancelled included.
+    template <class... Args>
+        requires(is_void ? sizeof...(Args) == 0 : sizeof...(Args) == 1)
+    void set_result(Args&&... value) const {
+        const detail::Ref<State> keep = state_; // while it tells those who wait
+        claim_to_set();
+        try {
+            state_->emplace(std::forward<Args>(value)...);
+        } catch (...) {
+            state_->set_error(std::current_exception());
         }
-        return false;
+        state_->finish();
     }
-    /// running -> finished: the value or error() has been stored before.
-    void finish() noexcept {
-        // release: the value, for who sees `finished`; acquire: the attendants, for us.
-        const std::uint32_t before = state_.fetch_add(finished - running, memory_order_acq_rel);
-        if (before & attended) [[unlikely]]
-            tell_all();
+    void set_exception(std::exception_ptr error) const {
+        const detail::Ref<State> keep = state_;
+        claim_to_set();
+        state_->set_error(std::move(error));
+        state_->finish();
     }
-    void set_error(std::exception_ptr error) noexcept { error_ = std::move(error); }
 
-    // ---- for everybody
-    [[nodiscard]] bool done() const noexcept { return (state_.load(memory_order_acquire) & status_mask) >= cancelled; }
-    [[nodiscard]] bool is_running() const noexcept { return (state_.load(memory_order_relaxed) & status_mask) == running; }
-    [[nodiscard]] bool is_pending() const noexcept { return (state_.load(memory_order_relaxed) & status_mask) == pending; }
-    [[nodiscard]] bool was_cancelled() const noexcept {
-        return (state_.load(memory_order_acquire) & status_mask) == cancelled;
-    }
-    /// pending -> cancelled: true, also when it was cancelled before. False when it runs or has finished.
-    bool cancel() noexcept;
-    /// After done().
-    [[nodiscard]] const std::exception_ptr& error() const noexcept { return error_; }
-
-    /// Links an observer; when the future is done already, calls it at once.
-    void observe(FutureObserver& observer);
-    /// Takes it out again. False when its on_done() runs, has run or is about to.
-    bool unobserve(FutureObserver& observer) noexcept;
-
-    /// Waits until done. False at the deadline. A future that an executor's worker waits for may be run right here: see
-    /// set_wait_hook.
-    bool wait(Deadline deadline);
-
-    class WaitOp final : public wait::Wait {
+    // ---- co_await future
+    class ResultOp {
       public:
-        explicit WaitOp(FutureCore& core) noexcept : Wait(&core, wait_site), core_(core) {}
-        bool try_now(Deadline deadline) noexcept { return core_.done() || deadline.is_poll(); }
-        bool step() noexcept override;
-        /// Whether the future is done.
-        bool finish(wait::Agent& me) {
-            if (cancelled_) me.throw_cancelled();
-            return core_.done();
+        explicit ResultOp(const Future& f) noexcept : future_(f), op_(*f.state_.get()) {}
+        bool try_now(Deadline deadline) noexcept { return op_.try_now(deadline); }
+        T finish(wait::Agent& me) {
+            if (!op_.finish(me)) detail::throw_not_done();
+            future_.rethrow();
+            return future_.take();
         }
+        operator wait::Wait&() noexcept { return op_; } // NOLINT(google-explicit-constructor): what one suspends on
+        void set_continuation(void* handle_address) noexcept { op_.set_continuation(handle_address); }
 
       private:
-        FutureCore& core_;
-        bool linked_ = false;
-        bool cancelled_ = false;
+        Future future_;
+        FutureCore::WaitOp op_;
     };
-
-    /// What a worker of an executor does before it parks for a future: runs it itself, or makes up for its own absence.
-    /// `before` gives a token that `after` gets; both run on the waiting agent. One per thread; nullptr: none.
-    struct WaitHook {
-        bool (*help)(void* self, FutureCore& future);      // true: done now, no need to park
-        void (*before_park)(void* self) noexcept;
-        void (*after_park)(void* self) noexcept;
-        void* self;
-    };
-    static void set_wait_hook(const WaitHook* hook) noexcept;
-
-    /// Runs the task behind this future on the calling agent if it has one and start() succeeds; false otherwise.
-    virtual bool run_here() { return false; }
-
-  protected:
-    explicit FutureCore(std::uint32_t references) noexcept : references_(references) {}
-    virtual ~FutureCore();
-    virtual void destroy() noexcept { delete this; }
-
-  private:
-    static constexpr std::uint32_t pending = 0, running = 1, cancelled = 2, finished = 3, status_mask = 3, attended = 4;
-    void tell_all() noexcept;
-    // Under the queue's lock: true when `attended` is set and the future was not done then.
-    bool attend(const wait::WaitQueue::Guard& guard) noexcept;
-    static const wait::WaitSite wait_site;
-
-    atomic<std::uint32_t> state_{pending};
-    atomic<std::uint32_t> references_;
-    std::exception_ptr error_;
-    wait::WaitQueue queue_;
-    base::IntrusiveList observers_; // under the queue's lock
-};
-
-/// The core with room for a value of type T.
-template <class T>
-class FutureState : public FutureCore {
-  public:
-    explicit FutureState(std::uint32_t references) noexcept : FutureCore(references) {}
-    ~FutureState() override {
-        if (has_value_) std::destroy_at(value());
+    /// The twin of result() for coroutines; gives the value (copied while other handles are left).
+    Awaitable<ResultOp> async_result(Deadline deadline = forever) const {
+        return Awaitable<ResultOp>(deadline, *this);
     }
-    template <class... Args>
-    void emplace(Args&&... args) {
-        ::new (static_cast<void*>(storage_)) T(std::forward<Args>(args)...);
-        has_value_ = true;
+    Awaitable<ResultOp> operator co_await() const { return async_result(); }
+
+    /// Whether both are the same future.
+    friend bool operator==(const Future& a, const Future& b) noexcept { return a.state_.get() == b.state_.get(); }
+    /// The untyped core, for wait() and as_completed(). The handle keeps it alive.
+    [[nodiscard]] FutureCore& core() const noexcept { return *state_.get(); }
+
+  private:
+    void claim_to_set() const {
+        if (!state_->claim()) detail::throw_set_twice();
     }
-    T* value() noexcept { return std::launder(reinterpret_cast<T*>(storage_)); }
-
-  private:
-    alignas(T) unsigned char storage_[sizeof(T)];
-    bool has_value_ = false;
+    void wait_or_throw(Deadline deadline) const {
+        if (!state_->done() && !state_->wait(deadline)) detail::throw_not_done();
+        rethrow();
+    }
+    void rethrow() const {
+        if (state_->was_cancelled()) detail::throw_cancelled();
+        if (state_->error()) {
+            state_->mark_error_seen();
+            std::rethrow_exception(state_->error());
+        }
+    }
+    T take() {
+        if constexpr (!is_void) {
+            if constexpr (std::is_reference_v<T>) {
+                return *state_->value();
+            } else if constexpr (std::is_copy_constructible_v<T>) {
+                if (!state_->is_sole_owner()) return *state_->value();
+                return std::move(*state_->value());
+            } else {
+                return std::move(*state_->value());
+            }
+        }
+    }
+    detail::Ref<State> state_;
 };
-template <>
-class FutureState<void> : public FutureCore {
-  public:
-    explicit FutureState(std::uint32_t references) noexcept : FutureCore(references) {}
-    void emplace() noexcept {}
-};
-/// References are kept as pointers.
-template <class T>
-class FutureState<T&> : public FutureCore {
-  public:
-    explicit FutureState(std::uint32_t references) noexcept : FutureCore(references) {}
-    void emplace(T& value) noexcept { value_ = &value; }
-    T* value() noexcept { return value_; }
-
-  private:
-    T* value_ = nullptr;
-};
-
-/// Prints "exception in a callback of a future: ..." to stderr; used where nobody can catch.
-void report_callback_error() noexcept;
 
 } // namespace sennit::sync

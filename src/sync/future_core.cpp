@@ -1,0 +1,162 @@
+//   finish(), cancel()                               attend: wait(), observe()
+//   f1  store the value or the error                 a1  lock the queue
+//   f2  state += done            acq_rel             a2  state: CAS | attended, unless done     acq_rel
+//   f3  attended in what f2 saw:                     a3  link
+//       lock, claim all waiters, take all            a4  unlock; park
+//       observers, unlock; wake, call
+//
+// 1. Nobody is forgotten: f2 and a2 change one word. Either a2 comes first, then f2 sees `attended` and f3 waits for the lock
+//    until a3 has linked; or f2 comes first, and a2 sees that it is done.
+// 2. Order: f2 (release) meets done() and a2 (acquire): who sees it done sees the value.
+// 3. Callbacks run once each, in the order in which they came: f3 takes the whole list; later ones find it done.
+// 4. Whoever completes holds a reference until f3 has ended: so the core outlives its own completion.
+#include <sennit/sync/future_core.hpp>
+
+#include <cstdio>
+#include <typeinfo>
+
+namespace sennit::sync {
+namespace {
+
+constinit thread_local const FutureCore::WaitHook* wait_hook = nullptr;
+
+void print_unseen_error(std::exception_ptr error, const char* what) noexcept {
+    try {
+        std::rethrow_exception(std::move(error));
+    } catch (const std::exception& e) {
+        std::fprintf(stderr, "sennit: exception in %s: %s: %s\n", what, typeid(e).name(), e.what());
+    } catch (...) {
+        std::fprintf(stderr, "sennit: exception of unknown type in %s\n", what);
+    }
+}
+
+constinit atomic<UnseenErrorHook> unseen_error_hook{print_unseen_error};
+
+} // namespace
+
+constinit const wait::WaitSite FutureCore::wait_site{"Future", "result"};
+
+FutureCore::~FutureCore() {
+    while (base::ListNode* n = observers_.pop_front()) static_cast<FutureObserver*>(n)->discard();
+    // relaxed: the last owner; the release of the reference has ordered all others before.
+    if (error_ && error_unseen_.load(memory_order_relaxed))
+        report_unseen_error(std::move(error_), "a task whose future nobody asked for its result");
+}
+
+bool FutureCore::claim() noexcept {
+    std::uint32_t seen = state_.load(memory_order_relaxed);
+    for (;;) {
+        const std::uint32_t status = seen & status_mask;
+        if (status >= cancelled || (seen & claimed)) return false;
+        // acquire: meets the release of whoever had the future before (nothing is told by the bits themselves).
+        if (state_.compare_exchange_weak(seen, seen | running | claimed, memory_order_acquire, memory_order_relaxed))
+            return true;
+    }
+}
+
+bool FutureCore::attend(const wait::WaitQueue::Guard&) noexcept {
+    std::uint32_t seen = state_.load(memory_order_acquire);
+    while ((seen & status_mask) < cancelled) {
+        if ((seen & attended) ||
+            state_.compare_exchange_weak(seen, seen | attended, memory_order_acq_rel, memory_order_acquire))
+            return true;
+    }
+    return false;
+}
+
+void FutureCore::tell_all() noexcept {
+    base::IntrusiveList observers;
+    {
+        wait::WakeList wakes;
+        wait::WaitQueue::Guard guard(queue_);
+        queue_.claim_all(guard, wakes);
+        observers.splice_back(observers_);
+    }
+    // A last reference may be given back by a callback: who called finish() or cancel() holds one of its own.
+    while (base::ListNode* n = observers.pop_front()) {
+        try {
+            static_cast<FutureObserver*>(n)->on_done(*this);
+        } catch (...) {
+            report_unseen_error(std::current_exception(), "a done-callback of a future");
+        }
+    }
+}
+
+bool FutureCore::cancel() noexcept {
+    std::uint32_t seen = state_.load(memory_order_relaxed);
+    for (;;) {
+        const std::uint32_t status = seen & status_mask;
+        if (status == cancelled) return true;
+        if (status != pending) return false;
+        // release: nothing but the status is told; acquire: the attendants.
+        if (state_.compare_exchange_weak(seen, seen + (cancelled - pending), memory_order_acq_rel, memory_order_relaxed)) break;
+    }
+    if (seen & attended) tell_all();
+    return true;
+}
+
+void FutureCore::observe(FutureObserver& observer) {
+    {
+        wait::WaitQueue::Guard guard(queue_);
+        if (attend(guard)) {
+            observers_.push_back(observer);
+            return;
+        }
+    }
+    try {
+        observer.on_done(*this);
+    } catch (...) {
+        report_unseen_error(std::current_exception(), "a done-callback of a future");
+    }
+}
+
+bool FutureCore::unobserve(FutureObserver& observer) noexcept {
+    wait::WaitQueue::Guard guard(queue_);
+    if (!observer.linked() || done()) return false;
+    base::IntrusiveList::remove(observer);
+    return true;
+}
+
+bool FutureCore::WaitOp::step() noexcept {
+    if (!linked_) {
+        wait::WaitQueue::Guard guard(core_.queue_);
+        if (!core_.attend(guard)) return true;
+        arm();
+        core_.queue_.push_back(guard, *this);
+        linked_ = true;
+        return false;
+    }
+    if (outcome() == wait::Outcome::woken) return true;
+    wait::WaitQueue::Guard guard(core_.queue_);
+    core_.queue_.remove(guard, *this);
+    cancelled_ = outcome() == wait::Outcome::cancelled;
+    return true;
+}
+
+void FutureCore::set_wait_hook(const WaitHook* hook) noexcept { wait_hook = hook; }
+
+bool FutureCore::wait(Deadline deadline) {
+    if (done()) return true;
+    if (deadline.is_poll()) return false;
+    const WaitHook* hook = wait_hook;
+    if (hook && hook->help(hook->self, *this)) return true;
+    WaitOp op(*this);
+    if (!hook) return run_blocking(op, deadline);
+    struct Absence {
+        const WaitHook& hook;
+        explicit Absence(const WaitHook& h) noexcept : hook(h) { hook.before_park(hook.self); }
+        ~Absence() { hook.after_park(hook.self); }
+    } absence(*hook);
+    return run_blocking(op, deadline);
+}
+
+UnseenErrorHook set_unseen_error_hook(UnseenErrorHook hook) noexcept {
+    // acq_rel: what the hook's installer prepared is visible to who calls it.
+    return unseen_error_hook.exchange(hook ? hook : print_unseen_error, memory_order_acq_rel);
+}
+
+void report_unseen_error(std::exception_ptr error, const char* what) noexcept {
+    unseen_error_hook.load(memory_order_acquire)(std::move(error), what); // meets set_unseen_error_hook
+}
+
+} // namespace sennit::sync
