@@ -1,0 +1,144 @@
+#pragma once
+
+#include <sennit/sync/future.hpp>
+
+#include <functional>
+#include <optional>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace sennit::sync {
+
+/// A piece of work in an executor's queues: the other half of a FutureState, in the same allocation.
+class Task {
+  public:
+    Task() noexcept = default;
+    Task(const Task&) = delete;
+    Task& operator=(const Task&) = delete;
+    /// Runs it, unless it was cancelled or has been run elsewhere, and gives back the queue's reference. Never throws.
+    virtual void run() noexcept = 0;
+    /// Cancels it, unless it runs, and gives back the queue's reference.
+    virtual void cancel_and_drop() noexcept = 0;
+    /// Settles its future with an error, unless it was cancelled or runs, and gives back the queue's reference.
+    virtual void fail_and_drop(const std::exception_ptr& error) noexcept = 0;
+
+    Task* next = nullptr; // for the queue that holds it
+
+  protected:
+    virtual ~Task() = default;
+};
+
+namespace detail {
+
+template <class R, class F, class... Args>
+class TaskState final : public FutureState<R>, public Task {
+    using Base = FutureState<R>;
+
+  public:
+    // Two references: the future's and the queue's.
+    template <class G, class... Given>
+    explicit TaskState(G&& f, Given&&... args)
+        : Base(2), call_(std::in_place, std::forward<G>(f), std::forward<Given>(args)...) {}
+
+    void run() noexcept override {
+        run_here();
+        Base::release();
+    }
+    bool run_here() override {
+        if (!Base::start()) return false;
+        try {
+            if constexpr (std::is_void_v<R>) {
+                invoke();
+                Base::emplace();
+            } else {
+                Base::emplace(invoke());
+            }
+        } catch (...) {
+            Base::set_error(std::current_exception());
+        }
+        call_.reset(); // neither callable nor arguments outlive the call
+        Base::finish();
+        return true;
+    }
+    void cancel_and_drop() noexcept override {
+        Base::cancel();
+        Base::release();
+    }
+    void fail_and_drop(const std::exception_ptr& error) noexcept override {
+        if (Base::start()) {
+            call_.reset();
+            Base::set_error(error);
+            Base::finish();
+        }
+        Base::release();
+    }
+
+  private:
+    struct Call {
+        template <class G, class... Given>
+        explicit Call(G&& g, Given&&... given) : f(std::forward<G>(g)), args(std::forward<Given>(given)...) {}
+        F f;
+        [[no_unique_address]] std::tuple<Args...> args;
+    };
+    // Moved into the call; a reference (std::ref) stays one.
+    R invoke() { return std::apply(std::move(call_->f), std::move(call_->args)); }
+    std::optional<Call> call_;
+};
+
+template <class T>
+struct Stored {
+    using type = T;
+};
+template <class T>
+struct Stored<std::reference_wrapper<T>> {
+    using type = T&;
+};
+/// How an argument is kept until the call: a copy, or a reference for std::ref.
+template <class T>
+using stored_t = typename Stored<std::decay_t<T>>::type;
+
+} // namespace detail
+
+/// Where callables run: the one interface of thread pools, process pools, green threads and event loops.
+/// Python: concurrent.futures.Executor
+///
+/// Agents    submit() and shutdown() from anywhere, at the same time.
+class Executor {
+  public:
+    virtual ~Executor() = default;
+
+    /// Runs f(args...) on the executor; copies or moves both in, std::ref(x) passes a reference. What it gives or throws is in
+    /// the Future. Throws UsageError after shutdown(). Never waits.
+    template <class F, class... Args>
+    auto submit(F&& f, Args&&... args) {
+        static_assert(std::is_invocable_v<std::decay_t<F>, detail::stored_t<Args>...>,
+                      "submit(f, args...): f can't be called with these arguments (copies of them; pass std::ref(x) for a "
+                      "reference)");
+        using R = std::invoke_result_t<std::decay_t<F>, detail::stored_t<Args>...>;
+        using State = detail::TaskState<R, std::decay_t<F>, detail::stored_t<Args>...>;
+        auto* state = new State(std::forward<F>(f), std::forward<Args>(args)...);
+        Future<R> future(static_cast<FutureState<R>*>(state));
+        try {
+            enqueue(*state);
+        } catch (...) {
+            state->cancel_and_drop();
+            throw;
+        }
+        return future;
+    }
+
+    struct ShutdownOptions {
+        bool wait = true;            ///< return only when all that runs has ended
+        bool cancel_futures = false; ///< cancel what has not begun
+    };
+    /// No more submit(). Python: Executor.shutdown. Twice is as once.
+    virtual void shutdown(ShutdownOptions options) = 0;
+    void shutdown() { shutdown(ShutdownOptions{}); }
+
+  protected:
+    /// Takes over one reference, that the task gives back when it has run or was dropped. Throws UsageError after shutdown.
+    virtual void enqueue(Task& task) = 0;
+};
+
+} // namespace sennit::sync
