@@ -18,7 +18,7 @@
 namespace sennit::sync {
 namespace {
 
-constinit thread_local const FutureCore::WaitHook* wait_hook = nullptr;
+constinit thread_local FutureCore::WaitHook* wait_hook = nullptr;
 
 void print_unseen_error(std::exception_ptr error, const char* what) noexcept {
     try {
@@ -89,7 +89,9 @@ bool FutureCore::cancel() noexcept {
         if (status == cancelled) return true;
         if (status != pending) return false;
         // release: nothing but the status is told; acquire: the attendants.
-        if (state_.compare_exchange_weak(seen, seen + (cancelled - pending), memory_order_acq_rel, memory_order_relaxed)) break;
+        if (state_.compare_exchange_weak(seen, seen + (cancelled - pending), memory_order_acq_rel,
+                                         memory_order_relaxed))
+            break;
     }
     if (seen & attended) tell_all();
     return true;
@@ -133,20 +135,17 @@ bool FutureCore::WaitOp::step() noexcept {
     return true;
 }
 
-void FutureCore::set_wait_hook(const WaitHook* hook) noexcept { wait_hook = hook; }
+void FutureCore::set_wait_hook(WaitHook* hook) noexcept { wait_hook = hook; }
+
+FutureCore::WaitHook* FutureCore::current_wait_hook() noexcept { return wait_hook; }
 
 bool FutureCore::wait(Deadline deadline) {
     if (done()) return true;
     if (deadline.is_poll()) return false;
-    const WaitHook* hook = wait_hook;
-    if (hook && hook->help(hook->self, *this)) return true;
+    WaitHook* const hook = wait_hook;
+    if (hook && hook->help(*this)) return true;
     WaitOp op(*this);
-    if (!hook) return run_blocking(op, deadline);
-    struct Absence {
-        const WaitHook& hook;
-        explicit Absence(const WaitHook& h) noexcept : hook(h) { hook.before_park(hook.self); }
-        ~Absence() { hook.after_park(hook.self); }
-    } absence(*hook);
+    const Absence absence(hook);
     return run_blocking(op, deadline);
 }
 

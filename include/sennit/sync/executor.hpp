@@ -2,7 +2,7 @@
 
 #include <sennit/sync/future.hpp>
 
-#include <functional>
+#include <functional> // std::reference_wrapper
 #include <optional>
 #include <tuple>
 #include <type_traits>
@@ -23,7 +23,7 @@ class Task {
     /// Settles its future with an error, unless it was cancelled or runs, and gives back the queue's reference.
     virtual void fail_and_drop(const std::exception_ptr& error) noexcept = 0;
 
-    Task* next = nullptr; // for the queue that holds it
+    const void* executor = nullptr; // whose task it is
 
   protected:
     virtual ~Task() = default;
@@ -42,25 +42,10 @@ class TaskState final : public FutureState<R>, public Task {
         : Base(2), call_(std::in_place, std::forward<G>(f), std::forward<Given>(args)...) {}
 
     void run() noexcept override {
-        run_here();
+        execute();
         Base::release();
     }
-    bool run_here() override {
-        if (!Base::start()) return false;
-        try {
-            if constexpr (std::is_void_v<R>) {
-                invoke();
-                Base::emplace();
-            } else {
-                Base::emplace(invoke());
-            }
-        } catch (...) {
-            Base::set_error(std::current_exception());
-        }
-        call_.reset(); // neither callable nor arguments outlive the call
-        Base::finish();
-        return true;
-    }
+    bool run_here(const void* wanted) override { return wanted == executor && execute(); }
     void cancel_and_drop() noexcept override {
         Base::cancel();
         Base::release();
@@ -81,6 +66,22 @@ class TaskState final : public FutureState<R>, public Task {
         F f;
         [[no_unique_address]] std::tuple<Args...> args;
     };
+    bool execute() noexcept {
+        if (!Base::start()) return false;
+        try {
+            if constexpr (std::is_void_v<R>) {
+                invoke();
+                Base::emplace();
+            } else {
+                Base::emplace(invoke());
+            }
+        } catch (...) {
+            Base::set_error(std::current_exception());
+        }
+        call_.reset(); // neither callable nor arguments outlive the call
+        Base::finish();
+        return true;
+    }
     // Moved into the call; a reference (std::ref) stays one.
     R invoke() { return std::apply(std::move(call_->f), std::move(call_->args)); }
     std::optional<Call> call_;
@@ -112,12 +113,14 @@ class Executor {
     /// the Future. Throws UsageError after shutdown(). Never waits.
     template <class F, class... Args>
     auto submit(F&& f, Args&&... args) {
-        static_assert(std::is_invocable_v<std::decay_t<F>, detail::stored_t<Args>...>,
-                      "submit(f, args...): f can't be called with these arguments (copies of them; pass std::ref(x) for a "
-                      "reference)");
+        static_assert(
+            std::is_invocable_v<std::decay_t<F>, detail::stored_t<Args>...>,
+            "submit(f, args...): f can't be called with these arguments (copies of them; pass std::ref(x) for a "
+            "reference)");
         using R = std::invoke_result_t<std::decay_t<F>, detail::stored_t<Args>...>;
         using State = detail::TaskState<R, std::decay_t<F>, detail::stored_t<Args>...>;
         auto* state = new State(std::forward<F>(f), std::forward<Args>(args)...);
+        state->executor = this;
         Future<R> future(static_cast<FutureState<R>*>(state));
         try {
             enqueue(*state);

@@ -108,7 +108,8 @@ class Future {
     /// which they were added. What f throws is reported on stderr.
     template <class F>
     void add_done_callback(F&& f) const {
-        static_assert(std::is_invocable_v<std::decay_t<F>&, Future>, "a done-callback takes the Future: [](Future<T> f) { ... }");
+        static_assert(std::is_invocable_v<std::decay_t<F>&, Future>,
+                      "a done-callback takes the Future: [](Future<T> f) { ... }");
         struct Callback final : FutureObserver {
             std::decay_t<F> f;
             explicit Callback(F&& given) : f(std::forward<F>(given)) {}
@@ -134,8 +135,7 @@ class Future {
     }
     /// Throws InvalidStateError when it is done already, cancelled included.
     template <class... Args>
-        requires(is_void ? sizeof...(Args) == 0 : sizeof...(Args) == 1)
-    void set_result(Args&&... value) const {
+    requires(is_void ? sizeof...(Args) == 0 : sizeof...(Args) == 1) void set_result(Args&&... value) const {
         const detail::Ref<State> keep = state_; // while it tells those who wait
         claim_to_set();
         try {
@@ -170,9 +170,7 @@ class Future {
         FutureCore::WaitOp op_;
     };
     /// The twin of result() for coroutines; gives the value (copied while other handles are left).
-    Awaitable<ResultOp> async_result(Deadline deadline = forever) const {
-        return Awaitable<ResultOp>(deadline, *this);
-    }
+    Awaitable<ResultOp> async_result(Deadline deadline = forever) const { return Awaitable<ResultOp>(deadline, *this); }
     Awaitable<ResultOp> operator co_await() const { return async_result(); }
 
     /// Whether both are the same future.

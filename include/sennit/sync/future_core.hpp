@@ -75,8 +75,12 @@ class FutureCore {
 
     // ---- for everybody
     [[nodiscard]] bool done() const noexcept { return (state_.load(memory_order_acquire) & status_mask) >= cancelled; }
-    [[nodiscard]] bool is_running() const noexcept { return (state_.load(memory_order_relaxed) & status_mask) == running; }
-    [[nodiscard]] bool is_pending() const noexcept { return (state_.load(memory_order_relaxed) & status_mask) == pending; }
+    [[nodiscard]] bool is_running() const noexcept {
+        return (state_.load(memory_order_relaxed) & status_mask) == running;
+    }
+    [[nodiscard]] bool is_pending() const noexcept {
+        return (state_.load(memory_order_relaxed) & status_mask) == pending;
+    }
     [[nodiscard]] bool was_cancelled() const noexcept {
         return (state_.load(memory_order_acquire) & status_mask) == cancelled;
     }
@@ -94,8 +98,8 @@ class FutureCore {
     /// Takes it out again. False when its on_done() runs, has run or is about to.
     bool unobserve(FutureObserver& observer) noexcept;
 
-    /// Waits until done. False at the deadline. A future that an executor's worker waits for may be run right here: see
-    /// set_wait_hook.
+    /// Waits until done. False at the deadline. A worker of an executor runs its own executor's task right here instead, or
+    /// is made up for while it waits: see WaitHook.
     bool wait(Deadline deadline);
 
     class WaitOp final : public wait::Wait {
@@ -116,17 +120,25 @@ class FutureCore {
     };
 
     /// What a worker of an executor does before it parks for a future: runs it itself, or makes up for its own absence.
-    /// `before` gives a token that `after` gets; both run on the waiting agent. One per thread; nullptr: none.
-    struct WaitHook {
-        bool (*help)(void* self, FutureCore& future);      // true: done now, no need to park
-        void (*before_park)(void* self) noexcept;
-        void (*after_park)(void* self) noexcept;
-        void* self;
-    };
-    static void set_wait_hook(const WaitHook* hook) noexcept;
+    /// One per thread, by the thread itself; nullptr: none.
+    class WaitHook {
+      public:
+        /// Runs the future's task here, if it is one of this executor's that has not begun. True: the future is done now.
+        virtual bool help(FutureCore& future) = 0;
+        virtual void before_park() noexcept = 0;
+        virtual void after_park() noexcept = 0;
 
-    /// Runs the task behind this future on the calling agent if it has one and start() succeeds; false otherwise.
-    virtual bool run_here() { return false; }
+      protected:
+        ~WaitHook() = default;
+    };
+    static void set_wait_hook(WaitHook* hook) noexcept;
+    static WaitHook* current_wait_hook() noexcept;
+
+    /// Runs the task behind this future on the calling agent, if `executor` has it and it has not begun; false otherwise.
+    virtual bool run_here(const void* executor) {
+        static_cast<void>(executor);
+        return false; // nobody's task: set by hand
+    }
 
   protected:
     explicit FutureCore(std::uint32_t references) noexcept : references_(references) {}
@@ -155,6 +167,22 @@ class FutureCore {
     std::exception_ptr error_;
     wait::WaitQueue queue_;
     base::IntrusiveList observers_; // under the queue's lock
+};
+
+/// While it lives the calling worker is away, and its executor makes up for it. For a hook of nullptr: nothing.
+class Absence {
+  public:
+    explicit Absence(FutureCore::WaitHook* hook) noexcept : hook_(hook) {
+        if (hook_) hook_->before_park();
+    }
+    ~Absence() {
+        if (hook_) hook_->after_park();
+    }
+    Absence(const Absence&) = delete;
+    Absence& operator=(const Absence&) = delete;
+
+  private:
+    FutureCore::WaitHook* hook_;
 };
 
 /// The core with room for a value of type T.

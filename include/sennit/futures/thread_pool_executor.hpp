@@ -1,0 +1,69 @@
+#pragma once
+
+#include <sennit/sync/executor.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace sennit::futures {
+
+struct ThreadPoolOptions {
+    std::string thread_name_prefix = "ThreadPool"; ///< workers are called PREFIX_0, PREFIX_1, ...
+    std::function<void()> initializer;             ///< runs first in each worker; when it throws, the pool is broken
+    std::size_t stack_size = 0;                    ///< bytes of a worker's stack; 0: the system's default
+};
+
+/// Runs callables on threads.                    Python: concurrent.futures.ThreadPoolExecutor
+///
+///     ThreadPoolExecutor pool(4);
+///     auto answer = pool.submit([](int a, int b) { return a * b; }, 6, 7);
+///     std::printf("%d\n", answer.result());
+///
+/// Threads start as they are needed, idle ones are used first, and stay until the end.
+///
+/// Agents    submit() and shutdown() from anywhere, at the same time, also from its own tasks.
+/// Order     Tasks begin in the order in which they were submitted, as far as several workers have an order.
+/// Nesting   A task may wait for another one of its own pool, however small that is: one that has not begun is run by who waits,
+///           and while a worker waits for anything else of the pool another thread takes its place. So there are up to
+///           max_workers that run, and more threads while some wait. Waiting for anything else (a lock, an event) is not seen.
+/// Cancel    cancel() of a future that has not begun. Running tasks are not interrupted.
+/// Lifetime  The destructor waits, as shutdown() does; it must not run in one of its own tasks.
+/// Cost      A task is one allocation with its future, and a lock of some ten nanoseconds to submit.
+class ThreadPoolExecutor final : public sync::Executor {
+  public:
+    /// For up to `max_workers` threads. Throws UsageError for 0.
+    explicit ThreadPoolExecutor(std::size_t max_workers, ThreadPoolOptions options = {});
+    /// For as many as Python takes: the CPUs that this process may use and four more, at most 32.
+    ThreadPoolExecutor();
+    ~ThreadPoolExecutor() override;
+    ThreadPoolExecutor(const ThreadPoolExecutor&) = delete;
+    ThreadPoolExecutor& operator=(const ThreadPoolExecutor&) = delete;
+
+    using Executor::shutdown;
+    /// With `wait`, returns when all tasks have ended; after 5 s it says on stderr which still run, and goes on waiting.
+    /// Throws UsageError when one of its own tasks asks to wait for itself.
+    void shutdown(ShutdownOptions options) override;
+
+    /// Numbers of one moment, for displays; each right by itself.
+    struct Statistics {
+        std::size_t max_workers = 0;
+        std::size_t threads = 0; ///< alive now
+        std::size_t idle = 0;    ///< of them, asleep without work
+        std::size_t waiting = 0; ///< of them, in a task that waits for another one
+        std::size_t queued = 0;  ///< tasks that no worker has taken yet (cancelled ones may count)
+        std::uint64_t started = 0;
+    };
+    [[nodiscard]] Statistics statistics() const;
+
+  protected:
+    void enqueue(sync::Task& task) override;
+
+  private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+} // namespace sennit::futures
