@@ -2,13 +2,15 @@
 //
 //   submit                              worker
 //   s1  lock; append to the last chunk  w1  take from its own batch (oldest first); run
-//   s2  somebody sleeps: choose to      w2  empty: lock; take the first chunk whole into the batch;
-//       wake one; else may start one        more than one task and somebody sleeps: choose to wake one
-//   s3  unlock; wake or start           w3  nothing: steal one task from another's batch
-//                                       w4  nothing at all: join the sleepers, unlock, sleep on its own word
+//   s2  nobody searches: choose a       w2  empty: lock; take the first chunk whole into the batch;
+//       sleeper to wake, or start one   w3  nothing: steal half of another's batch
+//   s3  unlock; wake or start           w4  more left than it takes, and nobody searches: s2, s3
+//                                       w5  nothing at all: search: look at `queued_` for some microseconds, then w2
+//                                       w6  still nothing: join the sleepers, unlock, sleep on its own word
 //
-// 1. Nobody sleeps beside work: sleepers are listed (w4) under the lock under which the queue was found empty and batches
-//    had nothing to steal; a submitter (s2), and who fills a batch (w2), look for sleepers under the same lock.
+// 1. Nobody sleeps beside work. Sleepers are listed (w6) under the lock under which queue and batches were found empty, and
+//    under the same lock who adds work (s2), or takes one of several (w4), looks for somebody who searches or sleeps. A
+//    searcher does not sleep without having looked again under the lock; the last one that finds something calls the next.
 // 2. A batch is a window [top, bottom) over 64 slots in one word. Its owner fills it only when it is empty, and everybody,
 //    the owner too, takes the oldest by a compare-exchange of the whole word. top only grows (32 bits, and one round
 //    through all of them between a thief's load and its exchange is out of the question), so a thief that read a slot
@@ -16,20 +18,22 @@
 // 3. Nested waits end: a worker that waits for a task of this pool runs it itself if nobody has begun it (only that one:
 //    a foreign task might need a lock that the waiter holds); else it counts as away, and another thread may work in its
 //    place. Back again, the first worker that finds nothing to do while there are too many ends.
-// Source: chunks and windows as in Go's scheduler (runqgrab), without its global spinning; helping only with what is
-// waited for: after the remarks of TBB on isolation.
+// Source: chunks, windows and searchers as in Go's scheduler (runqgrab, nmspinning); helping only with what is waited for:
+// after the remarks of TBB on isolation.
 #include <sennit/futures/thread_pool_executor.hpp>
 
 #include <sennit/base/errors.hpp>
+#include <sennit/os/cpu_count.hpp>
 #include <sennit/os/mutex.hpp>
 #include <sennit/os/thread.hpp>
 #include <sennit/sync/event.hpp>
 #include <sennit/wait/agent.hpp>
+#include <sennit/wait/registry.hpp>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <pthread.h>
+#include <limits>
 #include <vector>
 
 namespace sennit::futures {
@@ -38,6 +42,9 @@ namespace {
 constexpr std::uint32_t batch_size = 64;
 // How much of its stack a worker may use for running nested tasks in place of waiting; beyond that, another thread helps.
 constexpr std::size_t nested_stack_bytes = 1024 * 1024;
+constexpr std::size_t nested_stack_share = 4; // and of a stack of a given size, this part
+// How often a worker looks for new work before it sleeps: some 10 microseconds, what a wake-up costs.
+constexpr unsigned max_search_turns = 300;
 
 struct Chunk {
     Chunk* next = nullptr;
@@ -69,6 +76,28 @@ class Batch {
         // release: meets take(). A store: nobody changes an empty window.
         window_.store((std::uint64_t{top + chunk.size} << 32) | top, memory_order_release);
     }
+    // Moves the older half of another batch, rounded up, here and gives the oldest of it. By the owner, when it is empty.
+    sync::Task* steal_half(Batch& victim) noexcept {
+        std::uint64_t seen = victim.window_.load(memory_order_acquire); // meets fill()
+        const std::uint64_t own = window_.load(memory_order_acquire);   // meets take(): the slots are free
+        const auto mine = static_cast<std::uint32_t>(own);
+        for (;;) {
+            const auto top = static_cast<std::uint32_t>(seen), bottom = static_cast<std::uint32_t>(seen >> 32);
+            if (top == bottom) return nullptr;
+            const std::uint32_t n = (bottom - top + 1) / 2;
+            // relaxed: ordered by the windows; stale ones are thrown away with the failed exchange.
+            sync::Task* oldest = victim.slots_[top % batch_size].load(memory_order_relaxed);
+            for (std::uint32_t i = 1; i < n; ++i)
+                slots_[(mine + i - 1) % batch_size].store(
+                    victim.slots_[(top + i) % batch_size].load(memory_order_relaxed), memory_order_relaxed);
+            const std::uint64_t next = (seen & ~std::uint64_t{0xffffffff}) | (top + n);
+            // acq_rel: as in take().
+            if (victim.window_.compare_exchange_weak(seen, next, memory_order_acq_rel, memory_order_acquire)) {
+                window_.store((std::uint64_t{mine + n - 1} << 32) | mine, memory_order_release); // meets take()
+                return oldest;
+            }
+        }
+    }
     [[nodiscard]] bool empty() const noexcept {
         const std::uint64_t seen = window_.load(memory_order_relaxed);
         return static_cast<std::uint32_t>(seen) == static_cast<std::uint32_t>(seen >> 32);
@@ -85,10 +114,9 @@ class Batch {
 
 } // namespace
 
-class ThreadPoolExecutor::Impl {
+class ThreadPoolExecutor::Impl final : public std::enable_shared_from_this<ThreadPoolExecutor::Impl> {
   public:
-    Impl(std::size_t max_workers, ThreadPoolOptions options, const void* identity)
-        : max_workers_(max_workers), options_(std::move(options)), identity_(identity) {}
+    Impl(std::size_t max_workers, ThreadPoolOptions options);
     ~Impl() {
         while (chunks_) delete std::exchange(chunks_, chunks_->next);
         while (spare_) delete std::exchange(spare_, spare_->next);
@@ -96,8 +124,11 @@ class ThreadPoolExecutor::Impl {
 
     void enqueue(sync::Task& task);
     void shutdown(bool wait, bool cancel_futures);
+    // For the destructor.
+    void end() noexcept;
     Statistics statistics() const;
     [[nodiscard]] bool called_by_worker() const noexcept;
+    [[nodiscard]] std::size_t max_workers() const noexcept { return max_workers_; }
 
   private:
     struct Worker final : sync::FutureCore::WaitHook {
@@ -105,38 +136,56 @@ class ThreadPoolExecutor::Impl {
         bool help(sync::FutureCore& future) override;
         void before_park() noexcept override { pool.leave_for_a_wait(); }
         void after_park() noexcept override { pool.return_from_a_wait(); }
+        [[nodiscard]] const void* executor() const noexcept override { return &pool; }
 
         Impl& pool;
-        std::size_t index;
+        std::shared_ptr<Impl> keep; // until the thread has begun
+        const std::size_t index;
         pthread_t thread{};
+        const wait::Agent* agent = nullptr;
         Batch batch;
         const char* stack_at_start = nullptr;
         os::FutexWord woken{0}; // 1: taken off the sleepers, go and look
+    };
+    // Whom to call for help: a sleeper, or a new thread.
+    struct Help {
+        Worker* sleeper = nullptr;
+        bool start = false;
     };
     enum class Next : std::uint8_t { run, end };
 
     static void* worker_main(void* worker) noexcept;
     void work(Worker& me) noexcept;
     Next find_work(Worker& me, sync::Task*& task) noexcept;
-    sync::Task* steal(const Worker& me) noexcept SENNIT_REQUIRES(mutex_);
-    sync::Task* take_chunk(Worker& me, Worker*& sleeper) noexcept SENNIT_REQUIRES(mutex_);
+    void search() noexcept;
+    sync::Task* take_chunk(Worker& me) noexcept SENNIT_REQUIRES(mutex_);
+    sync::Task* steal(Worker& me) noexcept SENNIT_REQUIRES(mutex_);
     bool may_start() const noexcept SENNIT_REQUIRES(mutex_) { return live_ - waiting_ < max_workers_ && !broken_; }
     bool has_work() const noexcept SENNIT_REQUIRES(mutex_);
-    // Wakes that sleeper if there is one, else starts a thread if there is room. Without the lock.
-    void attract(Worker* sleeper, bool start) noexcept;
-    Worker* choose_sleeper() noexcept SENNIT_REQUIRES(mutex_);
+    Help call_help() noexcept SENNIT_REQUIRES(mutex_);
+    Worker* pop_sleeper() noexcept SENNIT_REQUIRES(mutex_);
+    // Without the lock.
+    void attract(Help help) noexcept;
     void wake_all() noexcept;
     static void wake(Worker& sleeper) noexcept;
     void start_thread() noexcept;
-    int try_start_thread() noexcept;
+    int try_start_thread() noexcept SENNIT_REQUIRES(mutex_);
     void leave_for_a_wait() noexcept;
     void return_from_a_wait() noexcept;
-    void break_pool(std::exception_ptr cause) noexcept;
-    Chunk* take_all() noexcept SENNIT_REQUIRES(mutex_);
+    void break_pool(const std::exception_ptr& cause) noexcept;
+    void report_long_end() const noexcept;
+    // All tasks that nobody has begun.
+    struct Taken {
+        Chunk* chunks = nullptr;
+        std::vector<sync::Task*> batched;
+        template <class F>
+        void for_each(F f) noexcept;
+    };
+    Taken take_all() SENNIT_REQUIRES(mutex_);
 
     const std::size_t max_workers_;
-    const ThreadPoolOptions options_;
-    const void* const identity_;
+    ThreadPoolOptions options_;
+    const unsigned search_turns_;
 
     mutable os::Mutex mutex_;
     Chunk* chunks_ SENNIT_GUARDED_BY(mutex_) = nullptr;
@@ -146,25 +195,54 @@ class ThreadPoolExecutor::Impl {
     std::vector<pthread_t> ended_ SENNIT_GUARDED_BY(mutex_);
     std::size_t live_ SENNIT_GUARDED_BY(mutex_) = 0;
     std::size_t waiting_ SENNIT_GUARDED_BY(mutex_) = 0;
+    std::size_t searching_ SENNIT_GUARDED_BY(mutex_) = 0;
     std::vector<Worker*> sleepers_ SENNIT_GUARDED_BY(mutex_); // has room for all workers
     std::uint64_t started_ SENNIT_GUARDED_BY(mutex_) = 0;
     bool closed_ SENNIT_GUARDED_BY(mutex_) = false;
+    bool abandoned_ SENNIT_GUARDED_BY(mutex_) = false; // nobody will join
     std::exception_ptr broken_ SENNIT_GUARDED_BY(mutex_);
     sync::Event all_ended_;
+    // Whether chunks_ is not empty, or there is something else to be seen under the lock. A hint for those who search:
+    // relaxed, for what it says is looked up under the lock.
+    alignas(64) atomic<bool> queued_{false};
 };
+
+namespace {
+
+std::string default_prefix() {
+    static constinit atomic<unsigned> count{0};
+    return "ThreadPoolExecutor-" + std::to_string(count.fetch_add(1, memory_order_relaxed));
+}
+
+} // namespace
+
+ThreadPoolExecutor::Impl::Impl(std::size_t max_workers, ThreadPoolOptions options)
+    : max_workers_(max_workers),
+      options_(std::move(options)),
+      // On one CPU nobody can bring work while somebody looks for it.
+      search_turns_(os::usable_cpus() > 1 ? spin_turns(max_search_turns) : 0) {
+    if (options_.thread_name_prefix.empty()) options_.thread_name_prefix = default_prefix();
+}
 
 // ---- submitting
 
 void ThreadPoolExecutor::Impl::enqueue(sync::Task& task) {
-    Worker* sleeper = nullptr;
-    bool start = false;
+    Help help;
     std::exception_ptr broken;
+    task.executor = this;
     {
         os::MutexGuard guard(mutex_);
         if (closed_)
             throw UsageError(
                 "ThreadPoolExecutor.submit: the pool was shut down; submit before shutdown(), or make a new pool");
-        if (!broken_) {
+        if (broken_) [[unlikely]] {
+            broken = broken_;
+        } else {
+            if (live_ == waiting_) [[unlikely]] { // nobody is there who could run it
+                if (const int error = try_start_thread())
+                    throw OSError(error,
+                                  "ThreadPoolExecutor.submit: the system refuses a thread for the pool's worker");
+            }
             if (!last_ || last_->size == batch_size) {
                 Chunk* fresh = spare_ ? std::exchange(spare_, spare_->next) : new Chunk;
                 fresh->next = nullptr;
@@ -173,23 +251,31 @@ void ThreadPoolExecutor::Impl::enqueue(sync::Task& task) {
                 last_ = fresh;
             }
             last_->tasks[last_->size++] = &task;
-            sleeper = choose_sleeper();
-            start = !sleeper && may_start();
+            if (last_ == chunks_ && last_->size == 1) queued_.store(true, memory_order_relaxed);
+            help = call_help();
         }
-        broken = broken_;
     }
-    if (broken) {
+    if (broken) [[unlikely]] {
         task.fail_and_drop(broken);
         return;
     }
-    attract(sleeper, start);
+    attract(help);
 }
 
-ThreadPoolExecutor::Impl::Worker* ThreadPoolExecutor::Impl::choose_sleeper() noexcept {
+ThreadPoolExecutor::Impl::Worker* ThreadPoolExecutor::Impl::pop_sleeper() noexcept {
     if (sleepers_.empty()) return nullptr;
     Worker* sleeper = sleepers_.back(); // the last to fall asleep: its caches are warm
     sleepers_.pop_back();
     return sleeper;
+}
+
+ThreadPoolExecutor::Impl::Help ThreadPoolExecutor::Impl::call_help() noexcept {
+    if (searching_ > 0) return {};
+    if (Worker* sleeper = pop_sleeper()) {
+        ++searching_; // it does so from now on
+        return {sleeper, false};
+    }
+    return {nullptr, may_start()};
 }
 
 // The sleeper was taken off the list by who calls this, and stays until it has seen the word.
@@ -203,17 +289,19 @@ void ThreadPoolExecutor::Impl::wake_all() noexcept {
         Worker* sleeper = nullptr;
         {
             os::MutexGuard guard(mutex_);
-            sleeper = choose_sleeper();
+            queued_.store(true, memory_order_relaxed); // those who search are to look, too
+            sleeper = pop_sleeper();
+            if (sleeper) ++searching_;
         }
         if (!sleeper) return;
         wake(*sleeper);
     }
 }
 
-void ThreadPoolExecutor::Impl::attract(Worker* sleeper, bool start) noexcept {
-    if (sleeper)
-        wake(*sleeper);
-    else if (start)
+void ThreadPoolExecutor::Impl::attract(Help help) noexcept {
+    if (help.sleeper)
+        wake(*help.sleeper);
+    else if (help.start)
         start_thread();
 }
 
@@ -226,14 +314,14 @@ void ThreadPoolExecutor::Impl::start_thread() noexcept {
         if (may_start()) error = try_start_thread();
         if (live_ > waiting_) error = 0; // the others will do the work
     }
-    for (pthread_t t : ended) ::pthread_join(t, nullptr);
-    if (error)
-        break_pool(std::make_exception_ptr(BrokenExecutor(
-            "ThreadPoolExecutor: no worker is left that could run, and the system refuses another thread (errno " +
-            std::to_string(error) + ")")));
+    for (pthread_t t : ended) os::join_thread(t);
+    if (error) // all workers wait, perhaps for what is queued
+        break_pool(std::make_exception_ptr(BrokenExecutor("ThreadPoolExecutor: all workers wait, and the system "
+                                                          "refuses another thread to run what is queued (errno " +
+                                                          std::to_string(error) + ")")));
 }
 
-int ThreadPoolExecutor::Impl::try_start_thread() noexcept SENNIT_NO_TSA {
+int ThreadPoolExecutor::Impl::try_start_thread() noexcept {
     try {
         ended_.reserve(workers_.size() + ended_.size() + 1); // so that a worker's end allocates nothing
         sleepers_.reserve(workers_.size() + 1);
@@ -241,9 +329,10 @@ int ThreadPoolExecutor::Impl::try_start_thread() noexcept SENNIT_NO_TSA {
     } catch (...) {
         return ENOMEM;
     }
+    Worker& fresh = *workers_.back();
+    fresh.keep = shared_from_this();
     // Under the lock: the worker reads its own pthread_t under it.
-    const int error =
-        os::start_thread(workers_.back()->thread, worker_main, workers_.back().get(), options_.stack_size);
+    const int error = os::start_thread(fresh.thread, worker_main, &fresh, options_.stack_size);
     if (error) {
         workers_.pop_back();
         return error;
@@ -257,7 +346,8 @@ int ThreadPoolExecutor::Impl::try_start_thread() noexcept SENNIT_NO_TSA {
 
 void* ThreadPoolExecutor::Impl::worker_main(void* argument) noexcept {
     auto& me = *static_cast<Worker*>(argument);
-    me.pool.work(me);
+    const std::shared_ptr<Impl> pool = std::move(me.keep);
+    pool->work(me);
     return nullptr;
 }
 
@@ -268,6 +358,10 @@ void ThreadPoolExecutor::Impl::work(Worker& me) noexcept {
         const std::string name = options_.thread_name_prefix + "_" + std::to_string(me.index);
         wait::current_agent().set_name(name);
         os::set_kernel_thread_name(name.c_str());
+        {
+            os::MutexGuard guard(mutex_);
+            me.agent = &wait::current_agent();
+        }
         if (options_.initializer) options_.initializer();
         sync::FutureCore::set_wait_hook(&me);
         sync::Task* task = nullptr;
@@ -287,9 +381,12 @@ void ThreadPoolExecutor::Impl::work(Worker& me) noexcept {
     bool last = false;
     {
         os::MutexGuard guard(mutex_);
-        ended_.push_back(me.thread);
+        if (abandoned_)
+            os::detach_thread(me.thread);
+        else
+            ended_.push_back(me.thread);
         last = --live_ == 0 && closed_;
-        // The Worker itself goes, the pool stays: whoever joins the thread does so before the pool dies.
+        // The Worker itself goes, the pool stays: this thread has it.
         workers_.erase(std::find_if(workers_.begin(), workers_.end(), [&](const auto& w) { return w.get() == &me; }));
     }
     if (last) all_ended_.set();
@@ -297,52 +394,76 @@ void ThreadPoolExecutor::Impl::work(Worker& me) noexcept {
 
 ThreadPoolExecutor::Impl::Next ThreadPoolExecutor::Impl::find_work(Worker& me, sync::Task*& task) noexcept {
     if ((task = me.batch.take())) return Next::run; // w1
+    bool searching = false, has_searched = false;
     for (;;) {
-        Worker* sleeper = nullptr;
+        Help help;
+        bool asleep = false;
         {
             os::MutexGuard guard(mutex_);
+            if (std::exchange(searching, false)) --searching_;
             if (live_ - waiting_ > max_workers_ && !closed_) return Next::end; // somebody came back from a wait
-            task = take_chunk(me, sleeper);                                    // w2
+            task = take_chunk(me);                                             // w2
             if (!task) task = steal(me);                                       // w3
-            if (!task) {
+            if (task) {
+                if (has_work()) help = call_help(); // w4
+            } else {
                 if (closed_ || broken_) return Next::end;
-                me.woken.store(0, memory_order_relaxed); // under the lock, before it can be chosen
-                sleepers_.push_back(&me);                // w4
+                if (!has_searched && searching_ == 0 && search_turns_ > 0) {
+                    ++searching_; // w5
+                    searching = true;
+                } else {
+                    me.woken.store(0, memory_order_relaxed); // under the lock, before it can be chosen
+                    sleepers_.push_back(&me);                // w6
+                    asleep = true;
+                }
             }
         }
         if (task) {
-            if (sleeper) wake(*sleeper);
+            attract(help);
             return Next::run;
         }
-        while (me.woken.load(memory_order_acquire) == 0) os::futex_wait(me.woken, 0, forever); // meets wake()
+        if (asleep) {
+            while (me.woken.load(memory_order_acquire) == 0) os::futex_wait(me.woken, 0, forever); // meets wake()
+            searching = true; // so counted by who woke it
+            has_searched = false;
+        } else {
+            search();
+            has_searched = true;
+        }
     }
 }
 
-sync::Task* ThreadPoolExecutor::Impl::take_chunk(Worker& me, Worker*& sleeper) noexcept {
+void ThreadPoolExecutor::Impl::search() noexcept {
+    for (unsigned i = 0; i < search_turns_ && !queued_.load(memory_order_relaxed); ++i) cpu_relax();
+}
+
+sync::Task* ThreadPoolExecutor::Impl::take_chunk(Worker& me) noexcept {
     Chunk* chunk = chunks_;
     if (!chunk || chunk->size == 0) return nullptr;
     chunks_ = chunk->next;
-    if (!chunks_) last_ = nullptr;
+    if (!chunks_) {
+        last_ = nullptr;
+        queued_.store(false, memory_order_relaxed);
+    }
     me.batch.fill(*chunk);
-    const bool more = chunk->size > 1 || chunks_;
     chunk->next = spare_;
     spare_ = chunk;
-    if (more) sleeper = choose_sleeper();
     return me.batch.take();
 }
 
-sync::Task* ThreadPoolExecutor::Impl::steal(const Worker& me) noexcept {
-    for (std::size_t i = 1; i < workers_.size(); ++i) {
+sync::Task* ThreadPoolExecutor::Impl::steal(Worker& me) noexcept {
+    const std::size_t n = workers_.size();
+    for (std::size_t i = 1; i <= n; ++i) {
         // Begin after one's own place, so that thieves spread.
-        if (sync::Task* task = workers_[(me.index + i) % workers_.size()]->batch.take()) return task;
+        Worker& victim = *workers_[(me.index + i) % n];
+        if (&victim == &me) continue;
+        if (sync::Task* task = me.batch.steal_half(victim.batch)) return task;
     }
-    for (auto& w : workers_)
-        if (sync::Task* task = w->batch.take()) return task;
     return nullptr;
 }
 
 bool ThreadPoolExecutor::Impl::has_work() const noexcept {
-    if (chunks_ && chunks_->size > 0) return true;
+    if (chunks_) return true;
     return std::any_of(workers_.begin(), workers_.end(), [](const auto& w) { return !w->batch.empty(); });
 }
 
@@ -352,22 +473,19 @@ bool ThreadPoolExecutor::Impl::Worker::help(sync::FutureCore& future) {
     char here = 0;
     const auto used =
         static_cast<std::size_t>(stack_at_start > &here ? stack_at_start - &here : &here - stack_at_start);
-    if (used > nested_stack_bytes) return false;
-    return future.run_here(pool.identity_);
+    const std::size_t stack = pool.options_.stack_size;
+    if (used > (stack == 0 ? nested_stack_bytes : stack / nested_stack_share)) return false;
+    return future.run_here(&pool);
 }
 
 void ThreadPoolExecutor::Impl::leave_for_a_wait() noexcept {
-    Worker* sleeper = nullptr;
-    bool start = false;
+    Help help;
     {
         os::MutexGuard guard(mutex_);
         ++waiting_;
-        if (has_work()) {
-            sleeper = choose_sleeper();
-            start = !sleeper && may_start();
-        }
+        if (has_work()) help = call_help();
     }
-    attract(sleeper, start);
+    attract(help);
 }
 
 void ThreadPoolExecutor::Impl::return_from_a_wait() noexcept {
@@ -377,66 +495,59 @@ void ThreadPoolExecutor::Impl::return_from_a_wait() noexcept {
 
 // ---- the end
 
-Chunk* ThreadPoolExecutor::Impl::take_all() noexcept {
+ThreadPoolExecutor::Impl::Taken ThreadPoolExecutor::Impl::take_all() {
+    Taken all;
+    all.batched.reserve(workers_.size() * batch_size);
+    for (auto& w : workers_)
+        while (sync::Task* task = w->batch.take()) all.batched.push_back(task);
     last_ = nullptr;
-    return std::exchange(chunks_, nullptr);
+    all.chunks = std::exchange(chunks_, nullptr);
+    return all;
 }
 
-void ThreadPoolExecutor::Impl::break_pool(std::exception_ptr cause) noexcept {
-    Chunk* taken = nullptr;
+template <class F>
+void ThreadPoolExecutor::Impl::Taken::for_each(F f) noexcept {
+    for (sync::Task* t : batched) f(*t);
+    while (chunks) {
+        for (std::uint32_t i = 0; i < chunks->size; ++i) f(*chunks->tasks[i]);
+        delete std::exchange(chunks, chunks->next);
+    }
+}
+
+void ThreadPoolExecutor::Impl::break_pool(const std::exception_ptr& cause) noexcept {
+    Taken taken;
     {
         os::MutexGuard guard(mutex_);
         if (!broken_) broken_ = cause;
         taken = take_all();
     }
     wake_all();
-    while (taken) {
-        for (std::uint32_t i = 0; i < taken->size; ++i) taken->tasks[i]->fail_and_drop(cause);
-        delete std::exchange(taken, taken->next);
-    }
+    taken.for_each([&](sync::Task& t) { t.fail_and_drop(cause); });
 }
 
 bool ThreadPoolExecutor::Impl::called_by_worker() const noexcept {
-    auto* hook = sync::FutureCore::current_wait_hook();
-    os::MutexGuard guard(mutex_);
-    return std::any_of(workers_.begin(), workers_.end(), [hook](const auto& w) { return w.get() == hook; });
+    const auto* hook = sync::FutureCore::current_wait_hook();
+    return hook && hook->executor() == this;
 }
 
 void ThreadPoolExecutor::Impl::shutdown(bool wait, bool cancel_futures) {
     if (wait && called_by_worker())
         throw UsageError("ThreadPoolExecutor.shutdown: one of the pool's own tasks can't wait for its own end; call "
                          "shutdown({.wait = false}) there");
-    Chunk* taken = nullptr;
-    std::vector<sync::Task*> batched;
+    Taken taken;
     bool none = false;
     {
         os::MutexGuard guard(mutex_);
+        if (cancel_futures) taken = take_all();
         closed_ = true;
-        if (cancel_futures) {
-            taken = take_all();
-            while (sync::Task* t = [this]() noexcept SENNIT_NO_TSA -> sync::Task* {
-                for (auto& w : workers_)
-                    if (sync::Task* found = w->batch.take()) return found;
-                return nullptr;
-            }())
-                batched.push_back(t);
-        }
         none = live_ == 0;
     }
     wake_all();
-    for (sync::Task* t : batched) t->cancel_and_drop();
-    while (taken) {
-        for (std::uint32_t i = 0; i < taken->size; ++i) taken->tasks[i]->cancel_and_drop();
-        delete std::exchange(taken, taken->next);
-    }
+    taken.for_each([](sync::Task& t) { t.cancel_and_drop(); });
     if (none) all_ended_.set();
     if (!wait) return;
     if (!all_ended_.wait(std::chrono::seconds(5))) {
-        const Statistics s = statistics();
-        std::fprintf(
-            stderr,
-            "sennit: ThreadPoolExecutor \"%s\": the end waits since 5 s for tasks: %zu threads alive, %zu queued\n",
-            options_.thread_name_prefix.c_str(), s.threads, s.queued);
+        report_long_end();
         all_ended_.wait();
     }
     std::vector<pthread_t> ended;
@@ -444,7 +555,53 @@ void ThreadPoolExecutor::Impl::shutdown(bool wait, bool cancel_futures) {
         os::MutexGuard guard(mutex_);
         ended.swap(ended_);
     }
-    for (pthread_t t : ended) ::pthread_join(t, nullptr);
+    for (pthread_t t : ended) os::join_thread(t);
+}
+
+void ThreadPoolExecutor::Impl::end() noexcept {
+    try {
+        if (!called_by_worker()) return shutdown(true, false);
+        shutdown(false, false);
+        std::vector<pthread_t> ended;
+        {
+            os::MutexGuard guard(mutex_);
+            abandoned_ = true;
+            ended.swap(ended_);
+        }
+        for (pthread_t t : ended) os::detach_thread(t);
+    } catch (...) {
+        // A cancelled wait: then without the message of 5 s.
+        wait::Agent& me = wait::current_agent();
+        me.take_cancel();
+        end();
+        me.cancel();
+    }
+}
+
+void ThreadPoolExecutor::Impl::report_long_end() const noexcept {
+    try {
+        std::string text = "sennit: the end of ThreadPoolExecutor \"" + options_.thread_name_prefix +
+                           "\" has waited for 5 s for its tasks; of its threads\n";
+        const auto agents = wait::Registry::snapshot();
+        os::MutexGuard guard(mutex_);
+        for (const auto& w : workers_) {
+            const auto a = std::find_if(agents.begin(), agents.end(),
+                                        [&](const wait::Agent::Snapshot& s) { return s.agent == w->agent; });
+            if (a == agents.end()) continue;
+            ((text += "  ") += a->name) += " (tid " + std::to_string(a->native_id) + ")";
+            if (a->site) {
+                const auto seconds = static_cast<double>(base::monotonic_ns() - a->since_ns) / 1e9;
+                char since[32];
+                std::snprintf(since, sizeof since, "%.1f", seconds);
+                text += std::string(" waits in ") + a->site->object + '.' + a->site->call + " for " + since + " s\n";
+            } else {
+                text += " runs\n";
+            }
+        }
+        std::fwrite(text.data(), 1, text.size(), stderr);
+    } catch (...) {
+        std::fputs("sennit: a ThreadPoolExecutor does not end, and no memory is left to say why\n", stderr);
+    }
 }
 
 ThreadPoolExecutor::Statistics ThreadPoolExecutor::Impl::statistics() const {
@@ -466,23 +623,29 @@ namespace {
 
 std::size_t checked(std::size_t max_workers) {
     if (max_workers < 1) throw UsageError("ThreadPoolExecutor: max_workers must be at least 1, got 0");
+    if (max_workers > std::numeric_limits<std::uint32_t>::max())
+        throw UsageError("ThreadPoolExecutor: max_workers is far too large; was a negative number given?");
     return max_workers;
 }
 
 } // namespace
 
 ThreadPoolExecutor::ThreadPoolExecutor(std::size_t max_workers, ThreadPoolOptions options)
-    : impl_(std::make_unique<Impl>(checked(max_workers), std::move(options), static_cast<const Executor*>(this))) {}
+    : impl_(std::make_shared<Impl>(checked(max_workers), std::move(options))) {}
 
 ThreadPoolExecutor::ThreadPoolExecutor()
-    : ThreadPoolExecutor(std::min<std::size_t>(32, static_cast<std::size_t>(os::usable_cpus()) + 4)) {}
+    : ThreadPoolExecutor(std::min<std::size_t>(32, static_cast<std::size_t>(os::usable_cpu_count()) + 4)) {}
 
-ThreadPoolExecutor::~ThreadPoolExecutor() { impl_->shutdown(true, false); }
+ThreadPoolExecutor::~ThreadPoolExecutor() { impl_->end(); }
 
 void ThreadPoolExecutor::shutdown(ShutdownOptions options) { impl_->shutdown(options.wait, options.cancel_futures); }
 
 ThreadPoolExecutor::Statistics ThreadPoolExecutor::statistics() const { return impl_->statistics(); }
 
 void ThreadPoolExecutor::enqueue(sync::Task& task) { impl_->enqueue(task); }
+
+bool ThreadPoolExecutor::is_worker() const noexcept { return impl_->called_by_worker(); }
+
+std::size_t ThreadPoolExecutor::max_workers() const noexcept { return impl_->max_workers(); }
 
 } // namespace sennit::futures

@@ -143,7 +143,8 @@ bool FutureCore::wait(Deadline deadline) {
     if (done()) return true;
     if (deadline.is_poll()) return false;
     WaitHook* const hook = wait_hook;
-    if (hook && hook->help(*this)) return true;
+    // Only a wait without end: a task can't be left half run at the deadline.
+    if (hook && deadline.is_forever() && hook->help(*this)) return true;
     WaitOp op(*this);
     const Absence absence(hook);
     return run_blocking(op, deadline);

@@ -11,9 +11,9 @@
 namespace sennit::futures {
 
 struct ThreadPoolOptions {
-    std::string thread_name_prefix = "ThreadPool"; ///< workers are called PREFIX_0, PREFIX_1, ...
-    std::function<void()> initializer;             ///< runs first in each worker; when it throws, the pool is broken
-    std::size_t stack_size = 0;                    ///< bytes of a worker's stack; 0: the system's default
+    std::string thread_name_prefix = {}; ///< workers are called PREFIX_0, PREFIX_1, ...; "": ThreadPoolExecutor-N
+    std::function<void()> initializer;   ///< runs first in each worker; when it throws, the pool is broken
+    std::size_t stack_size = 0;          ///< bytes of a worker's stack; 0: the system's default
 };
 
 /// Runs callables on threads.                    Python: concurrent.futures.ThreadPoolExecutor
@@ -30,13 +30,15 @@ struct ThreadPoolOptions {
 ///           and while a worker waits for anything else of the pool another thread takes its place. So there are up to
 ///           max_workers that run, and more threads while some wait. Waiting for anything else (a lock, an event) is not seen.
 /// Cancel    cancel() of a future that has not begun. Running tasks are not interrupted.
-/// Lifetime  The destructor waits, as shutdown() does; it must not run in one of its own tasks.
+/// Lifetime  The destructor waits, as shutdown() does. In one of the pool's own tasks it can't, and only closes the pool: what
+///           was submitted still runs.
 /// Cost      A task is one allocation with its future, and a lock of some ten nanoseconds to submit.
 class ThreadPoolExecutor final : public sync::Executor {
   public:
     /// For up to `max_workers` threads. Throws UsageError for 0.
     explicit ThreadPoolExecutor(std::size_t max_workers, ThreadPoolOptions options = {});
-    /// For as many as Python takes: the CPUs that this process may use and four more, at most 32.
+    /// For as many as Python takes: the CPUs that this process may use (its affinity and its control group's quota) and four
+    /// more, at most 32.
     ThreadPoolExecutor();
     ~ThreadPoolExecutor() override;
     ThreadPoolExecutor(const ThreadPoolExecutor&) = delete;
@@ -58,12 +60,19 @@ class ThreadPoolExecutor final : public sync::Executor {
     };
     [[nodiscard]] Statistics statistics() const;
 
-  protected:
+    // ---- for what is built on the pool (parallel_for, fork-join): a task without a future
+    /// Queues a task of one's own: a class derived from sync::Task, wherever it lives; nothing is allocated for it. Exactly one
+    /// of its three functions is called once, in a worker (run), or by who shuts down or breaks the pool. Throws UsageError
+    /// after shutdown(), and then nothing is called.
     void enqueue(sync::Task& task) override;
+    /// Whether the calling thread is one of this pool's workers.
+    [[nodiscard]] bool is_worker() const noexcept;
+    /// How many run at the same time at most.
+    [[nodiscard]] std::size_t max_workers() const noexcept;
 
   private:
     class Impl;
-    std::unique_ptr<Impl> impl_;
+    std::shared_ptr<Impl> impl_; // the workers have it, too
 };
 
 } // namespace sennit::futures

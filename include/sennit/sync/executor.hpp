@@ -23,7 +23,8 @@ class Task {
     /// Settles its future with an error, unless it was cancelled or runs, and gives back the queue's reference.
     virtual void fail_and_drop(const std::exception_ptr& error) noexcept = 0;
 
-    const void* executor = nullptr; // whose task it is
+    /// Whose task it is: an executor that runs what its workers wait for sets this in enqueue().
+    const void* executor = nullptr;
 
   protected:
     virtual ~Task() = default;
@@ -120,7 +121,6 @@ class Executor {
         using R = std::invoke_result_t<std::decay_t<F>, detail::stored_t<Args>...>;
         using State = detail::TaskState<R, std::decay_t<F>, detail::stored_t<Args>...>;
         auto* state = new State(std::forward<F>(f), std::forward<Args>(args)...);
-        state->executor = this;
         Future<R> future(static_cast<FutureState<R>*>(state));
         try {
             enqueue(*state);

@@ -125,8 +125,11 @@ class FutureCore {
       public:
         /// Runs the future's task here, if it is one of this executor's that has not begun. True: the future is done now.
         virtual bool help(FutureCore& future) = 0;
+        /// Around a wait that can't be helped; see Absence.
         virtual void before_park() noexcept = 0;
         virtual void after_park() noexcept = 0;
+        /// Whose worker it is: what its tasks have in Task::executor.
+        [[nodiscard]] virtual const void* executor() const noexcept = 0;
 
       protected:
         ~WaitHook() = default;

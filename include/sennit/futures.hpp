@@ -1,0 +1,20 @@
+// Python's concurrent.futures: callables that run elsewhere, and their results.
+#pragma once
+
+#include <sennit/base/deadline.hpp>
+#include <sennit/base/errors.hpp>
+#include <sennit/futures/thread_pool_executor.hpp>
+#include <sennit/sync/executor.hpp>
+#include <sennit/sync/future.hpp>
+
+namespace sennit::futures {
+
+using sync::Executor;
+using sync::Future;
+
+using sennit::BrokenExecutor;
+using sennit::CancelledError;
+using sennit::InvalidStateError;
+using sennit::TimeoutError;
+
+} // namespace sennit::futures
