@@ -75,7 +75,8 @@ class Agent : public base::ListNode {
         const void* object = nullptr;   // what it waits for
         const Agent* holder = nullptr;  // who holds that; nullptr: nobody or unknown. May be gone: compare only
         std::int64_t since_ns = 0;      // since when (CLOCK_MONOTONIC)
-        bool has_deadline = false;      // the wait ends by itself one day
+        std::int64_t deadline_ns = forever.monotonic_ns(); // when the wait ends by itself
+        bool has_deadline = false;                         // whether it does
         bool parked = false;            // it really sleeps (not: about to)
     };
     [[nodiscard]] Snapshot snapshot() const noexcept;
