@@ -4,7 +4,9 @@
 #include <sennit/os/thread.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
+#include <ctime>
 #include <sched.h>
 #include <stdexcept>
 
@@ -193,25 +195,45 @@ namespace {
 
 template <class Done>
 void poll_until(Done done) {
-    const Deadline limit(std::chrono::seconds(60));
+    // By the kernel's clock: base's may stand still.
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    int turns = 0;
     while (!done()) {
-        if (limit.has_passed())
+        if (std::chrono::steady_clock::now() > limit)
             throw std::runtime_error("agents did not park within 60 s:\n" + wait::Registry::describe());
-        ::sched_yield();
+        if (++turns < 1'000) {
+            ::sched_yield();
+        } else { // not so often that it looks like progress to the watchdog
+            const timespec pause{0, 1'000'000};
+            ::nanosleep(&pause, nullptr);
+        }
     }
 }
 
 } // namespace
 
 void wait_until_parked(std::size_t n) {
-    poll_until([n] { return wait::Registry::parked_count() >= n; });
+    poll_until([n] {
+        std::size_t parked = 0;
+        for (const auto& s : wait::Registry::snapshot()) parked += s.parked && s.site && !s.settled ? 1 : 0;
+        return parked >= n;
+    });
 }
 
-void wait_until_parked(const wait::Agent& agent) {
-    poll_until([&agent] {
+void wait_until_parked(const wait::Agent& agent, const void* object) {
+    poll_until([&agent, object] {
         for (const auto& s : wait::Registry::snapshot())
-            if (s.agent == &agent) return s.parked && s.site != nullptr;
+            if (s.agent == &agent) return s.parked && s.site && !s.settled && (!object || s.object == object);
         return false;
+    });
+}
+
+void wait_until_parked_on(const void* object, std::size_t n) {
+    poll_until([object, n] {
+        std::size_t parked = 0;
+        for (const auto& s : wait::Registry::snapshot())
+            parked += s.parked && s.site && !s.settled && s.object == object ? 1 : 0;
+        return parked >= n;
     });
 }
 

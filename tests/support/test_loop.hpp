@@ -9,6 +9,7 @@
 #include <sennit/wait/agent.hpp>
 #include <sennit/wait/registry.hpp>
 
+#include <atomic>
 #include <coroutine>
 #include <exception>
 #include <functional>
@@ -38,7 +39,13 @@ struct FinalAwaiter {
     void await_resume() noexcept {}
 };
 
+inline std::atomic<long> coroutine_frames{0};
+
 struct PromiseBase {
+    PromiseBase() noexcept { coroutine_frames.fetch_add(1, std::memory_order_relaxed); }
+    ~PromiseBase() { coroutine_frames.fetch_sub(1, std::memory_order_relaxed); }
+    PromiseBase(const PromiseBase&) = delete;
+    PromiseBase& operator=(const PromiseBase&) = delete;
     std::coroutine_handle<> continuation;
     std::exception_ptr error;
     std::suspend_always initial_suspend() noexcept { return {}; }
@@ -101,6 +108,9 @@ Co<T> detail::Promise<T>::get_return_object() noexcept {
 inline Co<void> detail::Promise<void>::get_return_object() noexcept {
     return Co<void>(std::coroutine_handle<Promise>::from_promise(*this));
 }
+
+/// How many frames of Co there are.
+inline long live_coroutine_frames() noexcept { return detail::coroutine_frames.load(std::memory_order_relaxed); }
 
 class TestLoop;
 
@@ -179,10 +189,12 @@ class TestLoop {
     bool threaded_ = false;
 };
 
-/// Waits until at least n agents really sleep in a wait (besides the caller). Never sleeps "to let it happen": polls the
+/// Waits until at least n agents really sleep in a wait that nobody has ended yet (besides the caller). Never sleeps "to let it happen": polls the
 /// registry and yields; gives up after a generous time and throws with the list of agents.
 void wait_until_parked(std::size_t n);
-/// The same for one agent.
-void wait_until_parked(const wait::Agent& agent);
+/// The same for one agent; with `object`, in a wait for that.
+void wait_until_parked(const wait::Agent& agent, const void* object = nullptr);
+/// The same for n agents in waits for one object.
+void wait_until_parked_on(const void* object, std::size_t n);
 
 } // namespace sennit::testing

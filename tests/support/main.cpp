@@ -1,0 +1,44 @@
+// The main() of every test program: the watchdog, the seed, and signals at a rate where the environment asks for them.
+#include "seed.hpp"
+#include "shim.hpp"
+#include "signal_storm.hpp"
+#include "watchdog.hpp"
+
+#include <csignal>
+#include <cstring>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <string>
+#include <sys/prctl.h>
+
+namespace {
+
+class Around final : public ::testing::EmptyTestEventListener {
+    void OnTestStart(const ::testing::TestInfo& test) override {
+        const std::string name = std::string(test.test_suite_name()) + '.' + test.name();
+        sennit::testing::detail::begin_test_seed(name.c_str());
+        sennit::testing::Watchdog::begin(name.c_str());
+    }
+    void OnTestEnd(const ::testing::TestInfo& test) override {
+        sennit::testing::Watchdog::end();
+        if (test.result()->Failed()) sennit::testing::seed(); // prints it, if the test has not
+    }
+};
+
+} // namespace
+
+int main(int argc, char** argv) {
+    // The child of a death test: gtest calls no listener there. It must not outlive us, whatever it hangs in.
+    std::string death_test;
+    for (int i = 1; i < argc; ++i)
+        if (std::strncmp(argv[i], "--gtest_internal_run_death_test", 31) == 0) death_test = argv[i];
+    if (!death_test.empty()) ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ::testing::InitGoogleMock(&argc, argv);
+    if (::testing::GTEST_FLAG(list_tests)) return RUN_ALL_TESTS();
+    sennit::testing::link_shim();
+    ::testing::UnitTest::GetInstance()->listeners().Append(new Around);
+    sennit::testing::Watchdog::start();
+    if (!death_test.empty()) sennit::testing::Watchdog::begin(death_test.c_str());
+    sennit::testing::start_signal_storm_from_environment();
+    return RUN_ALL_TESTS();
+}
