@@ -202,7 +202,8 @@ Agent::Snapshot Agent::snapshot() const noexcept {
         s.deadline_ns = w->deadline().monotonic_ns();
         if (s.site->holder) s.holder = s.site->holder(s.object); // the agent is still inside the call: the object lives
         // A wait that has been settled waits for nobody any more. Looked at last: what was read above was so before.
-        if (w->outcome() != Outcome::waiting) s.holder = nullptr;
+        s.settled = w->outcome() != Outcome::waiting;
+        if (s.settled) s.holder = nullptr;
         unclaim(w);
     }
     return s;

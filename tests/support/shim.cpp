@@ -31,53 +31,54 @@ enum : unsigned { may_interrupt = 1, may_shorten = 2, may_say_again = 4 };
 
 enum Call : unsigned {
 #define SENNIT_CALL(name, flags) c_##name,
-#define SENNIT_CALLS                                                \
-    SENNIT_CALL(read, may_interrupt | may_shorten | may_say_again)  \
-    SENNIT_CALL(write, may_interrupt | may_shorten | may_say_again) \
-    SENNIT_CALL(readv, may_interrupt | may_say_again)               \
-    SENNIT_CALL(writev, may_interrupt | may_say_again)              \
-    SENNIT_CALL(pread, may_interrupt | may_shorten)                 \
-    SENNIT_CALL(pwrite, may_interrupt | may_shorten)                \
-    SENNIT_CALL(open, may_interrupt)                                \
-    SENNIT_CALL(openat, may_interrupt)                              \
-    SENNIT_CALL(dup, 0)                                             \
-    SENNIT_CALL(dup2, may_interrupt)                                \
-    SENNIT_CALL(dup3, may_interrupt)                                \
-    SENNIT_CALL(pipe, 0)                                            \
-    SENNIT_CALL(pipe2, 0)                                           \
-    SENNIT_CALL(fcntl, 0)                                           \
-    SENNIT_CALL(poll, may_interrupt)                                \
-    SENNIT_CALL(ppoll, may_interrupt)                               \
-    SENNIT_CALL(epoll_create1, 0)                                   \
-    SENNIT_CALL(epoll_ctl, 0)                                       \
-    SENNIT_CALL(epoll_wait, may_interrupt)                          \
-    SENNIT_CALL(epoll_pwait, may_interrupt)                         \
-    SENNIT_CALL(eventfd, 0)                                         \
-    SENNIT_CALL(timerfd_create, 0)                                  \
-    SENNIT_CALL(timerfd_settime, 0)                                 \
-    SENNIT_CALL(signalfd, 0)                                        \
-    SENNIT_CALL(memfd_create, 0)                                    \
-    SENNIT_CALL(ftruncate, may_interrupt)                           \
-    SENNIT_CALL(fallocate, may_interrupt)                           \
-    SENNIT_CALL(mmap, 0)                                            \
-    SENNIT_CALL(mprotect, 0)                                        \
-    SENNIT_CALL(socket, 0)                                          \
-    SENNIT_CALL(socketpair, 0)                                      \
-    SENNIT_CALL(accept4, may_interrupt | may_say_again)             \
-    SENNIT_CALL(connect, 0)                                         \
-    SENNIT_CALL(send, may_interrupt | may_shorten | may_say_again)  \
-    SENNIT_CALL(recv, may_interrupt | may_shorten | may_say_again)  \
-    SENNIT_CALL(sendmsg, may_interrupt | may_say_again)             \
-    SENNIT_CALL(recvmsg, may_interrupt | may_say_again)             \
-    SENNIT_CALL(waitid, may_interrupt)                              \
-    SENNIT_CALL(pthread_create, 0)                                  \
-    SENNIT_CALL(fork, 0)                                            \
-    /* through syscall(2) */                                        \
-    SENNIT_CALL(clone3, 0)                                          \
-    SENNIT_CALL(pidfd_open, 0)                                      \
-    SENNIT_CALL(pidfd_send_signal, 0)                               \
-    SENNIT_CALL(close_range, 0)                                     \
-    SENNIT_CALL(futex, may_interrupt)                               \
+#define SENNIT_CALLS                                                   \
+    SENNIT_CALL(read, may_interrupt | may_shorten | may_say_again)     \
+    SENNIT_CALL(write, may_interrupt | may_shorten | may_say_again)    \
+    SENNIT_CALL(readv, may_interrupt | may_say_again)                  \
+    SENNIT_CALL(writev, may_interrupt | may_say_again)                 \
+    SENNIT_CALL(pwritev2, may_interrupt | may_shorten | may_say_again) \
+    SENNIT_CALL(pread, may_interrupt | may_shorten)                    \
+    SENNIT_CALL(pwrite, may_interrupt | may_shorten)                   \
+    SENNIT_CALL(open, may_interrupt)                                   \
+    SENNIT_CALL(openat, may_interrupt)                                 \
+    SENNIT_CALL(dup, 0)                                                \
+    SENNIT_CALL(dup2, may_interrupt)                                   \
+    SENNIT_CALL(dup3, may_interrupt)                                   \
+    SENNIT_CALL(pipe, 0)                                               \
+    SENNIT_CALL(pipe2, 0)                                              \
+    SENNIT_CALL(fcntl, 0)                                              \
+    SENNIT_CALL(poll, may_interrupt)                                   \
+    SENNIT_CALL(ppoll, may_interrupt)                                  \
+    SENNIT_CALL(epoll_create1, 0)                                      \
+    SENNIT_CALL(epoll_ctl, 0)                                          \
+    SENNIT_CALL(epoll_wait, may_interrupt)                             \
+    SENNIT_CALL(epoll_pwait, may_interrupt)                            \
+    SENNIT_CALL(eventfd, 0)                                            \
+    SENNIT_CALL(timerfd_create, 0)                                     \
+    SENNIT_CALL(timerfd_settime, 0)                                    \
+    SENNIT_CALL(signalfd, 0)                                           \
+    SENNIT_CALL(memfd_create, 0)                                       \
+    SENNIT_CALL(ftruncate, may_interrupt)                              \
+    SENNIT_CALL(fallocate, may_interrupt)                              \
+    SENNIT_CALL(mmap, 0)                                               \
+    SENNIT_CALL(mprotect, 0)                                           \
+    SENNIT_CALL(socket, 0)                                             \
+    SENNIT_CALL(socketpair, 0)                                         \
+    SENNIT_CALL(accept4, may_interrupt | may_say_again)                \
+    SENNIT_CALL(connect, 0)                                            \
+    SENNIT_CALL(send, may_interrupt | may_shorten | may_say_again)     \
+    SENNIT_CALL(recv, may_interrupt | may_shorten | may_say_again)     \
+    SENNIT_CALL(sendmsg, may_interrupt | may_say_again)                \
+    SENNIT_CALL(recvmsg, may_interrupt | may_say_again)                \
+    SENNIT_CALL(waitid, may_interrupt)                                 \
+    SENNIT_CALL(pthread_create, 0)                                     \
+    SENNIT_CALL(fork, 0)                                               \
+    /* through syscall(2) */                                           \
+    SENNIT_CALL(clone3, 0)                                             \
+    SENNIT_CALL(pidfd_open, 0)                                         \
+    SENNIT_CALL(pidfd_send_signal, 0)                                  \
+    SENNIT_CALL(close_range, 0)                                        \
+    SENNIT_CALL(futex, may_interrupt)                                  \
     SENNIT_CALL(other_syscall, 0)
     SENNIT_CALLS
 #undef SENNIT_CALL
@@ -106,7 +107,7 @@ Rule rules[most_rules];
 std::atomic<int> rules_used{0};
 std::atomic<unsigned> disturb_percent{0};
 std::atomic<bool> active{false};
-bool active_for_syscall = false; // the same, for a function that is not instrumented
+int active_for_syscall = 0; // the same, for a function that is not instrumented: the process in which one lives
 std::atomic<std::int64_t> counts[calls], injections{0};
 std::atomic<std::uint64_t> random_state{1};
 thread_local bool exempt = false;
@@ -190,11 +191,11 @@ Shim::Shim() noexcept {
     disturb_percent = 0;
     random_state = seed();
     active.store(true, std::memory_order_release);
-    __atomic_store_n(&active_for_syscall, true, __ATOMIC_RELEASE);
+    __atomic_store_n(&active_for_syscall, ::getpid(), __ATOMIC_RELEASE);
 }
 
 Shim::~Shim() {
-    __atomic_store_n(&active_for_syscall, false, __ATOMIC_RELEASE);
+    __atomic_store_n(&active_for_syscall, 0, __ATOMIC_RELEASE);
     active.store(false, std::memory_order_release);
     rules_used = 0;
     disturb_percent = 0;
@@ -272,6 +273,14 @@ SENNIT_WRAP_BYTES(ssize_t, readv, (int fd, const iovec* v, int n), (fd, v, n), f
 SENNIT_WRAP_BYTES(ssize_t, writev, (int fd, const iovec* v, int n), (fd, v, n), fd, n)
 SENNIT_WRAP_BYTES(int, accept4, (int fd, sockaddr* a, socklen_t* n, int flags), (fd, a, n, flags), fd, flags)
 
+ssize_t __real_pwritev2(int, const iovec*, int, off_t, int);
+ssize_t __wrap_pwritev2(int fd, const iovec* v, int n, off_t at, int flags) {
+    const Verdict verdict = consult(c_pwritev2, fd);
+    if (verdict.error) return errno = verdict.error, -1;
+    if (!verdict.shorten || n != 1) return __real_pwritev2(fd, v, n, at, flags);
+    const iovec less{v->iov_base, shortened(v->iov_len)};
+    return __real_pwritev2(fd, &less, 1, at, flags);
+}
 ssize_t __real_sendmsg(int, const msghdr*, int);
 ssize_t __wrap_sendmsg(int fd, const msghdr* m, int flags) {
     if (const Verdict v = consult(c_sendmsg, fd); v.error) return errno = v.error, -1;
@@ -343,8 +352,8 @@ int __wrap_fcntl(int fd, int command, ...) {
     return __real_fcntl(fd, command, argument);
 }
 
-// Also the child between clone and exec comes through here, in its parent's memory and on a small stack: hence as little as
-// possible while no Shim lives, and no instrumentation.
+// Also the child between clone and exec comes through here, in its parent's memory and on a small stack: hence no
+// instrumentation, and nothing is done to it.
 #if defined(__clang__)
 #define SENNIT_UNINSTRUMENTED __attribute__((disable_sanitizer_instrumentation))
 #else
@@ -377,7 +386,9 @@ SENNIT_UNINSTRUMENTED long __wrap_syscall(long number, ...) {
     va_start(more, number);
     for (long& x : a) x = va_arg(more, long);
     va_end(more);
-    if (__atomic_load_n(&active_for_syscall, __ATOMIC_RELAXED)) {
+    // By the process's number: the child has the parent's memory, and its calls are none of ours.
+    if (const int process = __atomic_load_n(&active_for_syscall, __ATOMIC_RELAXED);
+        process != 0 && __real_syscall(SYS_getpid) == process) {
         if (const int error = consult_number(number)) return errno = error, -1;
     }
     return __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
@@ -401,6 +412,31 @@ int __wrap_posix_memalign(void** p, size_t align, size_t n) {
 }
 
 } // extern "C"
+
+#if defined(SENNIT_SHIM_WRAPS_NEW)
+
+// ---- operator new where a sanitizer brings its own: only what this program calls, not the standard library's inside
+extern "C" {
+#define SENNIT_WRAP_NEW(name, parameters, arguments) \
+    void* __real_##name parameters;                  \
+    void* __wrap_##name parameters {                 \
+        if (!may_allocate()) throw std::bad_alloc(); \
+        return __real_##name arguments;              \
+    }
+SENNIT_WRAP_NEW(_Znwm, (std::size_t n), (n))
+SENNIT_WRAP_NEW(_Znam, (std::size_t n), (n))
+SENNIT_WRAP_NEW(_ZnwmSt11align_val_t, (std::size_t n, std::align_val_t a), (n, a))
+SENNIT_WRAP_NEW(_ZnamSt11align_val_t, (std::size_t n, std::align_val_t a), (n, a))
+#define SENNIT_WRAP_NOTHROW(name)                                          \
+    void* __real_##name(std::size_t, const std::nothrow_t&) noexcept;      \
+    void* __wrap_##name(std::size_t n, const std::nothrow_t& t) noexcept { \
+        return may_allocate() ? __real_##name(n, t) : nullptr;             \
+    }
+SENNIT_WRAP_NOTHROW(_ZnwmRKSt9nothrow_t)
+SENNIT_WRAP_NOTHROW(_ZnamRKSt9nothrow_t)
+} // extern "C"
+
+#else
 
 // ---- operator new and delete, all of them; the memory is malloc's
 namespace {
@@ -436,3 +472,5 @@ void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::fre
 void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
 void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
 void operator delete[](void* p, const std::nothrow_t&) noexcept { std::free(p); }
+
+#endif

@@ -189,8 +189,8 @@ class TestLoop {
     bool threaded_ = false;
 };
 
-/// Waits until at least n agents really sleep in a wait that nobody has ended yet (besides the caller). Never sleeps "to let it happen": polls the
-/// registry and yields; gives up after a generous time and throws with the list of agents.
+/// Waits until at least n agents really sleep in a wait that nobody has ended yet (besides the caller). Never sleeps "to let it
+/// happen": polls the registry and yields; gives up after a generous time and throws with the list of agents.
 void wait_until_parked(std::size_t n);
 /// The same for one agent; with `object`, in a wait for that.
 void wait_until_parked(const wait::Agent& agent, const void* object = nullptr);

@@ -77,7 +77,8 @@ class Agent : public base::ListNode {
         std::int64_t since_ns = 0;      // since when (CLOCK_MONOTONIC)
         std::int64_t deadline_ns = forever.monotonic_ns(); // when the wait ends by itself
         bool has_deadline = false;                         // whether it does
-        bool parked = false;            // it really sleeps (not: about to)
+        bool settled = false; // it has been woken, timed out or cancelled, and has not gone on yet
+        bool parked = false;  // it really sleeps (not: about to)
     };
     [[nodiscard]] Snapshot snapshot() const noexcept;
 

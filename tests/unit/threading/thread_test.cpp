@@ -1,5 +1,6 @@
 #include <sennit/threading/thread.hpp>
 
+#include <sennit/os/futex.hpp>
 #include <sennit/threading.hpp>
 #include <sennit/wait/registry.hpp>
 
@@ -811,7 +812,8 @@ TEST(Thread, destructor_says_after_5_s_for_whom_it_waits) { // P2
     Thread clock([&] {
         testing::wait_until_parked(2);
         ahead.store(6'000'000'000); // the destructor's 5 s are over
-        while (true) {              // until it waits without a deadline
+        os::futex_recheck_for_test();
+        while (true) { // until it waits without a deadline
             const auto all = wait::Registry::snapshot();
             if (std::ranges::any_of(all, [](const auto& a) {
                     return a.site && std::string_view(a.site->call) == "join" && !a.has_deadline && a.parked;
