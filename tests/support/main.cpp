@@ -27,6 +27,11 @@ class Around final : public ::testing::EmptyTestEventListener {
 
 } // namespace
 
+// A test program has the watchdog's thread besides its own, yet children of fork() may start threads: nothing that
+// ThreadSanitizer needs for that is held by the watchdog.
+extern "C" const char* __tsan_default_options();
+extern "C" const char* __tsan_default_options() { return "die_after_fork=0"; }
+
 int main(int argc, char** argv) {
     // The child of a death test: gtest calls no listener there. It must not outlive us, whatever it hangs in.
     std::string death_test;
