@@ -3,7 +3,9 @@
 
 #include <sennit/base/deadline.hpp>
 #include <sennit/base/errors.hpp>
+#include <sennit/futures/as_completed.hpp>
 #include <sennit/futures/thread_pool_executor.hpp>
+#include <sennit/futures/wait.hpp>
 #include <sennit/sync/executor.hpp>
 #include <sennit/sync/future.hpp>
 

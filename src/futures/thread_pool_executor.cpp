@@ -238,7 +238,8 @@ void ThreadPoolExecutor::Impl::enqueue(sync::Task& task) {
         if (broken_) [[unlikely]] {
             broken = broken_;
         } else {
-            if (live_ == waiting_) [[unlikely]] { // nobody is there who could run it
+            const bool alone = live_ == waiting_;
+            if (alone) [[unlikely]] { // nobody is there who could run it
                 if (const int error = try_start_thread())
                     throw OSError(error,
                                   "ThreadPoolExecutor.submit: the system refuses a thread for the pool's worker");
@@ -252,7 +253,7 @@ void ThreadPoolExecutor::Impl::enqueue(sync::Task& task) {
             }
             last_->tasks[last_->size++] = &task;
             if (last_ == chunks_ && last_->size == 1) queued_.store(true, memory_order_relaxed);
-            help = call_help();
+            if (!alone) help = call_help();
         }
     }
     if (broken) [[unlikely]] {

@@ -11,9 +11,9 @@
 namespace sennit::futures {
 
 struct ThreadPoolOptions {
-    std::string thread_name_prefix = {}; ///< workers are called PREFIX_0, PREFIX_1, ...; "": ThreadPoolExecutor-N
-    std::function<void()> initializer;   ///< runs first in each worker; when it throws, the pool is broken
-    std::size_t stack_size = 0;          ///< bytes of a worker's stack; 0: the system's default
+    std::string thread_name_prefix = {};    ///< workers are called PREFIX_0, PREFIX_1, ...; "": ThreadPoolExecutor-N
+    std::function<void()> initializer = {}; ///< runs first in each worker; when it throws, the pool is broken
+    std::size_t stack_size = 0;             ///< bytes of a worker's stack; 0: the system's default
 };
 
 /// Runs callables on threads.                    Python: concurrent.futures.ThreadPoolExecutor

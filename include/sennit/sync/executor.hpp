@@ -1,6 +1,7 @@
 #pragma once
 
 #include <sennit/sync/future.hpp>
+#include <sennit/sync/map_results.hpp>
 
 #include <functional> // std::reference_wrapper
 #include <optional>
@@ -88,6 +89,13 @@ class TaskState final : public FutureState<R>, public Task {
     std::optional<Call> call_;
 };
 
+struct MoveOut {
+    template <class T>
+    auto&& operator()(T& element) const noexcept {
+        return std::move(element);
+    }
+};
+
 template <class T>
 struct Stored {
     using type = T;
@@ -131,6 +139,28 @@ class Executor {
         return future;
     }
 
+    /// Runs f(element, ...) for the elements of one or more ranges, in step, until the shortest ends; the results come in the
+    /// order of the elements. Without `.buffersize` all tasks are submitted here and now; with it, the ranges (which may be
+    /// endless) are taken only so far ahead. The elements are copied, those of a container that is moved in are moved; all tasks
+    /// call the same f, maybe at the same time. Python: Executor.map
+    ///
+    ///     for (auto page : pool.map(download, urls, {.timeout = 30s})) show(page);
+    ///
+    /// Throws UsageError after shutdown() and for a `.chunksize` or `.buffersize` of 0, and what the ranges throw.
+    template <class F, std::ranges::input_range A>
+    auto map(F f, A&& a, MapOptions options = {}) {
+        return map_views(options, std::move(f), views(std::forward<A>(a)));
+    }
+    template <class F, std::ranges::input_range A, std::ranges::input_range B>
+    auto map(F f, A&& a, B&& b, MapOptions options = {}) {
+        return map_views(options, std::move(f), views(std::forward<A>(a)), views(std::forward<B>(b)));
+    }
+    template <class F, std::ranges::input_range A, std::ranges::input_range B, std::ranges::input_range C>
+    auto map(F f, A&& a, B&& b, C&& c, MapOptions options = {}) {
+        return map_views(options, std::move(f), views(std::forward<A>(a)), views(std::forward<B>(b)),
+                         views(std::forward<C>(c)));
+    }
+
     struct ShutdownOptions {
         bool wait = true;            ///< return only when all that runs has ended
         bool cancel_futures = false; ///< cancel what has not begun
@@ -142,6 +172,33 @@ class Executor {
   protected:
     /// Takes over one reference, that the task gives back when it has run or was dropped. Throws UsageError after shutdown.
     virtual void enqueue(Task& task) = 0;
+
+  private:
+    // Elements of a container that is moved in are moved out of it.
+    template <class V>
+    static auto views(V&& range) {
+        if constexpr (std::is_lvalue_reference_v<V> || std::ranges::view<std::remove_cvref_t<V>>)
+            return std::views::all(std::forward<V>(range));
+        else if constexpr (std::is_lvalue_reference_v<std::ranges::range_reference_t<V>>)
+            return std::ranges::owning_view(std::move(range)) | std::views::transform(detail::MoveOut());
+        else
+            return std::ranges::owning_view(std::move(range));
+    }
+    template <class F, class... Views>
+    auto map_views(const MapOptions& options, F f, Views... views) {
+        static_assert(std::is_invocable_v<F&, detail::element_t<Views>...>,
+                      "map(f, ranges...): f can't be called with an element of each range");
+        static_assert((std::is_constructible_v<detail::element_t<Views>, std::ranges::range_reference_t<Views>> && ...),
+                      "map(f, ranges...): the elements can't be copied to the tasks; move the container in, or give a "
+                      "range of pointers or std::reference_wrapper");
+        using R = std::invoke_result_t<F&, detail::element_t<Views>...>;
+        if (options.chunksize < 1) detail::throw_bad_map_option("chunksize");
+        if (options.buffersize && *options.buffersize < 1) detail::throw_bad_map_option("buffersize");
+        auto submit_one = [this](auto&& task) { return this->submit(std::move(task)); };
+        using Source = detail::MapSource<R, decltype(submit_one), F, Views...>;
+        return MapResults<R>(std::make_unique<Source>(submit_one, options.chunksize, std::move(f), std::move(views)...),
+                             options);
+    }
 };
 
 } // namespace sennit::sync

@@ -6,6 +6,7 @@
 #include <exception>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace sennit::sync {
 
@@ -17,6 +18,8 @@ namespace detail {
 [[noreturn]] void throw_not_done();
 [[noreturn]] void throw_set_twice();
 [[noreturn]] void throw_cancelled();
+/// For each pointer, whether it did not occur before.
+std::vector<bool> first_of_their_kind(const std::vector<const FutureCore*>& cores);
 
 /// A counted reference to a core.
 template <class Core>
@@ -207,5 +210,20 @@ class Future {
     }
     detail::Ref<State> state_;
 };
+
+/// Leaves each future once, at its first place.
+template <class T>
+void remove_doubles(std::vector<Future<T>>& all) {
+    std::vector<const FutureCore*> cores(all.size());
+    for (std::size_t i = 0; i < all.size(); ++i) cores[i] = &all[i].core();
+    const std::vector<bool> first = detail::first_of_their_kind(cores);
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        if (!first[i]) continue;
+        if (kept != i) all[kept] = std::move(all[i]);
+        ++kept;
+    }
+    all.erase(all.begin() + static_cast<std::ptrdiff_t>(kept), all.end());
+}
 
 } // namespace sennit::sync
