@@ -1,28 +1,45 @@
-// The main() of every test program: the watchdog, the seed, and signals at a rate where the environment asks for them.
+// The main() of every test program: the watchdog, the seed, the snapshot, and signals at a rate where the environment asks
+// for them.
 #include "seed.hpp"
 #include "shim.hpp"
 #include "signal_storm.hpp"
+#include "snapshot.hpp"
 #include "watchdog.hpp"
 
+#include <sennit/wait/agent.hpp>
+
+#include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <sys/prctl.h>
 
 namespace {
+
+// In these programs each test leaves the process as it found it; the others have fixtures where it matters.
+bool nothing_may_leak() {
+    const std::string_view name = program_invocation_short_name;
+    return name.starts_with("stress") || name.starts_with("faults") || name.starts_with("conformance");
+}
 
 class Around final : public ::testing::EmptyTestEventListener {
     void OnTestStart(const ::testing::TestInfo& test) override {
         const std::string name = std::string(test.test_suite_name()) + '.' + test.name();
         sennit::testing::detail::begin_test_seed(name.c_str());
         sennit::testing::Watchdog::begin(name.c_str());
+        sennit::wait::current_agent(); // is made once
+        if (nothing_may_leak()) before_ = std::make_unique<sennit::testing::NothingLeaks>();
     }
     void OnTestEnd(const ::testing::TestInfo& test) override {
+        before_.reset();
         sennit::testing::Watchdog::end();
         if (test.result()->Failed()) sennit::testing::seed(); // prints it, if the test has not
     }
+    std::unique_ptr<sennit::testing::NothingLeaks> before_;
 };
 
 } // namespace

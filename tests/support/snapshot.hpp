@@ -13,7 +13,8 @@ namespace sennit::testing {
 
 /// A count of everything that can leak, with the names of what there is.
 ///
-/// Counted: open files, threads, children (zombies too), mappings (a difference of up to 16 is none: allocators keep some),
+/// Counted: open files, threads, children (zombies too), mappings (a difference of up to 16 is none: allocators keep some; under a
+/// sanitizer they are not compared),
 /// /dev/shm, files in the temporary folder that are this process's own, coroutine frames of tests, agents, agents that wait.
 class Snapshot {
   public:
