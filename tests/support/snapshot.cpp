@@ -79,6 +79,16 @@ bool is_number(const std::string& text) {
     return !text.empty();
 }
 
+// Whether `number` stands in it, and not as a part of a longer one.
+bool has_number(const std::string& name, const std::string& number) {
+    const auto digit = [&](std::size_t i) {
+        return i < name.size() && std::isdigit(static_cast<unsigned char>(name[i]));
+    };
+    for (auto at = name.find(number); at != name.npos; at = name.find(number, at + 1))
+        if (!digit(at - 1) && !digit(at + number.size())) return true;
+    return false;
+}
+
 } // namespace
 
 void Snapshot::add_counter(std::string name, std::function<std::int64_t()> count) {
@@ -107,12 +117,11 @@ Snapshot Snapshot::take() {
         std::string line;
         while (std::getline(maps, line)) ++s.mappings_;
     }
-    for (const auto& name : names_in("/dev/shm")) s.items_["segment /dev/shm/" + name] = "";
-    // The temporary folder is everybody's: ours are the files that carry our pid in their name.
+    // These folders are everybody's: ours is what carries our pid in its name.
     const char* tmp = std::getenv("TMPDIR");
-    const std::string folder = tmp && *tmp ? tmp : "/tmp", pid = std::to_string(me);
-    for (const auto& name : names_in(folder.c_str()))
-        if (name.find(pid) != name.npos) s.items_["file " + folder + '/' + name] = "";
+    for (const std::string& folder : {std::string("/dev/shm"), std::string(tmp && *tmp ? tmp : "/tmp")})
+        for (const auto& name : names_in(folder.c_str()))
+            if (has_number(name, std::to_string(me))) s.items_["file " + folder + '/' + name] = "";
     s.counters_["coroutine frames"] = live_coroutine_frames();
     std::int64_t agents = 0, waiting = 0;
     for (const auto& a : wait::Registry::snapshot()) {

@@ -60,7 +60,7 @@ TEST(Snapshot, finds_a_segment_and_a_temporary_file_of_this_process) {
     const std::string path = std::string(::testing::TempDir()) + "sennit-test-" + std::to_string(::getpid());
     const int file = ::open(path.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
     const std::string text = Snapshot::difference(before, Snapshot::take());
-    EXPECT_THAT(text, HasSubstr("+ segment /dev/shm" + name));
+    EXPECT_THAT(text, HasSubstr("+ file /dev/shm" + name));
     EXPECT_THAT(text, HasSubstr("sennit-test-" + std::to_string(::getpid())));
     ::close(segment);
     ::close(file);
