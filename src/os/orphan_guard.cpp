@@ -1,15 +1,18 @@
-// this process                              the guard, a copy of it with the same table of descriptors
-//   o1  places[i] = leader                    g1  blocks all signals, has a session of its own
-//   o2  ...                                   g2  sleeps until the pidfd of this process says that it has ended
-//   o3  ends, at any moment                   g3  kills the group of every place
+// this process             its child, before it executes            the guard, a copy of this process with the same
+//                                                                   table of descriptors
+//   o1  spawn                c1  leads a group                        g1  blocks all signals, has a session of its own
+//   o2  ...                  c2  places[i] = itself                   g2  sleeps until the pidfd of this process says that it
+//   o3  ends, at any         c3  asks to die with its parent              has ended
+//       moment               c4  has it died already? Then ends       g3  kills the group of every place
+//                            c5  executes
 //
-// 1. The guard reads the places only after this process has ended, so nothing is shared in time but the memory itself.
+// 1. The guard reads the places only after this process has ended. Who executes then, or has executed, is in its place: if o3
+//    is after c3, c2 is before o3, and so before g3; if o3 is before c3, c4 ends the child. So no place need be atomic: what
+//    is torn or too late for g3 is of a child that ends at c4.
 // 2. A place that is stale (the leader's descriptor closed and its number used anew) can name nothing but another descriptor of
 //    this process: a pidfd of another group in care, which dies as well, or no pidfd, which the kernel refuses.
 // 3. The guard never allocates and calls nothing of libc but syscall(): it is a fork of a process whose locks may be held.
-// 4. Between o1 and the start of the leader lies a moment in which the leader is in nobody's care. It has its parent-death
-//    signal since before it executed; what it could have started in that moment is what a program starts in its first
-//    microseconds: nothing.
+// 4. A child that does not share this process's memory (spawn.cpp, 4) knows its pid only, and notes that.
 #include <sennit/os/orphan_guard.hpp>
 
 #include <sennit/base/errors.hpp>
@@ -37,14 +40,14 @@ using KernelSigset = std::uint64_t;
 
 OrphanGuard::OrphanGuard(std::size_t places) : self_(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0))) {
     if (!self_) throw OSError(errno, "pidfd_open: cannot watch this process");
-    void* memory = ::mmap(nullptr, places * sizeof(Place), PROT_READ | PROT_WRITE,
+    void* memory = ::mmap(nullptr, places * sizeof(ChildNote), PROT_READ | PROT_WRITE,
                           MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) throw OSError(errno, "mmap: cannot share memory with the guard of the jobs");
-    places_ = {static_cast<Place*>(memory), places}; // zeroes, which are free places
+    places_ = {static_cast<ChildNote*>(memory), places}; // zeroes, which are free places
     try {
         start();
     } catch (...) {
-        ::munmap(memory, places * sizeof(Place));
+        ::munmap(memory, places * sizeof(ChildNote));
         throw;
     }
 }
@@ -63,16 +66,16 @@ void OrphanGuard::start() {
             const long ready = ::syscall(SYS_ppoll, &parent, 1, nullptr, nullptr, sizeof(KernelSigset));
             if (ready > 0) break;
         }
-        for (const Place& place : places_) {
-            // relaxed: who wrote it has ended.
-            const std::uint64_t value = place.load(memory_order_relaxed);
+        for (const std::uint64_t value : places_) {
             if (value == 0) continue;
             const int leader_pidfd = static_cast<int>(value & 0xffffffff) - 1;
             const auto leader = static_cast<pid_t>(value >> 32);
-            if (::syscall(SYS_pidfd_send_signal, leader_pidfd, SIGKILL, nullptr, pidfd_signal_process_group) != 0 &&
-                errno == EINVAL)
-                // Before Linux 6.9: by number, which is taken as long as anybody is in the group.
-                ::syscall(SYS_kill, -leader, SIGKILL);
+            if (leader_pidfd >= 0 &&
+                (::syscall(SYS_pidfd_send_signal, leader_pidfd, SIGKILL, nullptr, pidfd_signal_process_group) == 0 ||
+                 errno != EINVAL))
+                continue;
+            // Before Linux 6.9: by number, which is taken as long as anybody is in the group.
+            if (leader > 1) ::syscall(SYS_kill, -leader, SIGKILL);
         }
         for (;;) ::syscall(SYS_exit_group, 0);
     }
@@ -87,15 +90,7 @@ OrphanGuard::~OrphanGuard() {
     ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
     siginfo_t info{};
     while (::syscall(SYS_waitid, p_pidfd, pidfd_.get(), &info, WEXITED, nullptr) != 0 && errno == EINTR) {}
-    ::munmap(places_.data(), places_.size_bytes());
+    ::munmap(const_cast<std::uint64_t*>(places_.data()), places_.size_bytes());
 }
-
-void OrphanGuard::watch(std::size_t place, const ChildProcess& leader) noexcept {
-    const auto fd = static_cast<std::uint64_t>(leader.pidfd()) + 1;
-    // relaxed: read only after this process has ended.
-    places_[place].store(static_cast<std::uint64_t>(leader.pid()) << 32 | fd, memory_order_relaxed);
-}
-
-void OrphanGuard::forget(std::size_t place) noexcept { places_[place].store(0, memory_order_relaxed); }
 
 } // namespace sennit::os

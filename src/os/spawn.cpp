@@ -2,7 +2,7 @@
 //
 //   parent                                         child, on a stack of its own
 //   p1  gathers all that the child will need       c1  session and group, descriptors, directory, umask
-//   p2  clone3, sleeps in the kernel               c2  default signals, credentials, parent-death signal
+//   p2  clone3, sleeps in the kernel               c2  default signals, credentials, note, parent-death signal
 //   p3  reads what failed, if anything             c3  marks close-on-exec what it was not given
 //                                                  c4  sets its signal mask, executes
 //                                                  c5  on failure: writes step and errno, ends
@@ -119,6 +119,8 @@ struct Task {
     // Written by the child.
     volatile bool entered;
     SpawnFailure failure;
+    // Written by the kernel, before the child runs.
+    int pidfd;
 };
 
 enum class Memory : int { unknown, shared, separate };
@@ -283,6 +285,10 @@ SENNIT_IN_CHILD int child_executes(const Task& task) noexcept {
     }
 }
 
+SENNIT_IN_CHILD std::uint64_t note_of(pid_t pid, int pidfd) noexcept {
+    return static_cast<std::uint64_t>(pid) << 32 | static_cast<std::uint64_t>(pidfd + 1);
+}
+
 SENNIT_IN_CHILD int child_main(void* argument) noexcept {
     Task& task = *static_cast<Task*>(argument);
     task.entered = true;
@@ -296,6 +302,9 @@ SENNIT_IN_CHILD int child_main(void* argument) noexcept {
     if (r.umask.has_value()) ::syscall(SYS_umask, *r.umask);
     child_resets_signals(task);
     child_takes_credentials(task);
+    // Before the parent-death signal: a parent that dies before this leaves a child that finds no parent below and ends; one
+    // that dies later has its child noted.
+    if (r.note != nullptr) *r.note = note_of(static_cast<pid_t>(::syscall(SYS_getpid)), task.pidfd);
     if (r.parent_death_signal != 0) { // after the credentials, whose change clears it
         if (::syscall(SYS_prctl, PR_SET_PDEATHSIG, r.parent_death_signal, 0, 0, 0) != 0)
             child_fails(task, SpawnStep::session, errno);
@@ -360,7 +369,7 @@ SENNIT_IN_CHILD long raw_clone(long number, std::uintptr_t a, std::uintptr_t b, 
 #endif
 
 // Gives the pid or -errno.
-long start_child(Task& task, void* stack, int& pidfd) noexcept {
+long start_child(Task& task, void* stack) noexcept {
     constexpr std::uint64_t flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD;
     char* const stack_top = static_cast<char*>(stack) + stack_bytes;
 #if defined(SENNIT_RAW_CLONE)
@@ -368,7 +377,7 @@ long start_child(Task& task, void* stack, int& pidfd) noexcept {
     if (clone3_works.load(memory_order_relaxed)) {
         clone_args args{};
         args.flags = flags | CLONE_CLEAR_SIGHAND;
-        args.pidfd = reinterpret_cast<std::uintptr_t>(&pidfd);
+        args.pidfd = reinterpret_cast<std::uintptr_t>(&task.pidfd);
         args.exit_signal = SIGCHLD;
         args.stack = reinterpret_cast<std::uintptr_t>(stack);
         args.stack_size = stack_bytes;
@@ -389,9 +398,9 @@ long start_child(Task& task, void* stack, int& pidfd) noexcept {
     task.mask = task.request->restore_signals ? no_signals : before;
 #if defined(SENNIT_RAW_CLONE)
     const long pid = raw_clone(SYS_clone, flags | SIGCHLD, reinterpret_cast<std::uintptr_t>(stack_top),
-                               reinterpret_cast<std::uintptr_t>(&pidfd), entry);
+                               reinterpret_cast<std::uintptr_t>(&task.pidfd), entry);
 #else
-    int pid = ::clone(child_main, stack_top, static_cast<int>(flags) | SIGCHLD, &task, &pidfd);
+    int pid = ::clone(child_main, stack_top, static_cast<int>(flags) | SIGCHLD, &task, &task.pidfd);
     if (pid < 0) pid = -errno;
 #endif
     ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, nullptr, sizeof before);
@@ -510,14 +519,15 @@ SpawnFailure spawn(const SpawnRequest& request, ChildProcess& child) noexcept {
         return {SpawnStep::resources, ENOMEM};
     }
 
-    int pidfd = -1;
-    const long pid = start_child(task, stack, pidfd);
+    task.pidfd = -1;
+    const long pid = start_child(task, stack);
 
     SpawnFailure failure;
     if (pid < 0) {
         give_stack(stack);
         failure = {SpawnStep::resources, static_cast<int>(-pid)};
     } else {
+        const int pidfd = task.pidfd;
         ChildProcess started(static_cast<pid_t>(pid), Fd(pidfd));
         give_stack(stack); // in separate memory the child has a copy of it
         if (task.entered) {
@@ -529,13 +539,17 @@ SpawnFailure spawn(const SpawnRequest& request, ChildProcess& child) noexcept {
             if (started.send_signal(0) == ENOSYS) signals_by_number.store(true, memory_order_relaxed);
             failure_write.reset();
             failure = read_failure(failure_read.get());
+            if (request.note != nullptr) *request.note = note_of(started.pid(), pidfd);
         }
         if (failure.step != SpawnStep::none) {
+            if (request.note != nullptr) *request.note = 0;
             started.wait(forever); // it ends by itself
         } else {
             if (pidfd < first_free_fd) { // the standard streams are closed: keep their numbers free
-                if (const int moved = ::fcntl(pidfd, F_DUPFD_CLOEXEC, first_free_fd); moved >= 0)
+                if (const int moved = ::fcntl(pidfd, F_DUPFD_CLOEXEC, first_free_fd); moved >= 0) {
+                    if (request.note != nullptr) *request.note = note_of(started.pid(), moved);
                     started.pidfd_.reset(moved);
+                }
             }
             child = std::move(started);
         }

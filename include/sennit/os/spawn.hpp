@@ -21,6 +21,10 @@ struct FdMapping {
     int to;
 };
 
+/// Who a child is, as it writes into memory that others read: pid << 32 | number of its pidfd + 1. 0: nobody. No number, only
+/// a pid, comes from a child that does not share the parent's memory. See OrphanGuard::place.
+using ChildNote = volatile std::uint64_t;
+
 /// What to start, and how. Strings and arrays are the caller's and must live until spawn() returns.
 struct SpawnRequest {
     /// The file to execute; when it has no '/', it is looked up in the PATH of `envp` (as posix_spawnp and Python do).
@@ -41,6 +45,9 @@ struct SpawnRequest {
     pid_t process_group = -1;
     /// The child is killed (SIGKILL) when the thread that spawned it ends. 0: not.
     int parent_death_signal = 0;
+    /// Where the child notes who it is once it has its process group, before it executes and before its parent-death signal
+    /// counts: so whoever reads it after the parent's death knows of every child that executed. nullptr: nowhere.
+    ChildNote* note = nullptr;
     std::optional<uid_t> user{};
     std::optional<gid_t> group{};
     std::optional<std::vector<gid_t>> extra_groups{};

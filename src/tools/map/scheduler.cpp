@@ -336,6 +336,7 @@ Scheduler::Started Scheduler::start(Job& job) {
     request_.fds = std::span<const os::FdMapping>(mapping_, options_.ungroup ? 1 : 3);
     request_.argv = job.arguments.pointers();
     request_.file = program_.empty() ? request_.argv[0] : program_.c_str();
+    request_.note = guard_->place(slot - 1);
     const os::SpawnFailure failure = os::spawn(request_, job.child);
     if (failure.step != os::SpawnStep::none) {
         const bool no_place =
@@ -348,7 +349,6 @@ Scheduler::Started Scheduler::start(Job& job) {
         return refuse(job, missing ? 127 : 126, os::describe(failure, request_) + ": " + message(failure.error));
     }
     free_slots_.pop();
-    guard_->watch(slot - 1, job.child);
     ++job.attempt;
     job.turn = ++turns_;
     job.state = Job::State::running;
