@@ -2,6 +2,7 @@
 
 #include <sennit/base/deadline.hpp>
 #include <sennit/base/errors.hpp>
+#include <sennit/futures/thread_pool_executor.hpp>
 #include <sennit/wait/agent.hpp>
 
 #include "futures/fork_team.hpp"
@@ -108,6 +109,8 @@ bool ForkScope::after_error(std::size_t at, detail::ForkJob& job) {
 }
 
 // ---- ForkEntry
+
+ForkEntry::ForkEntry(ThreadPoolExecutor& pool, const std::stop_token& stop) { begin(pool.fork_team(), stop); }
 
 ForkEntry::ForkEntry(detail::ForkTeam& team, const std::stop_token& stop) { begin(team, stop); }
 

@@ -30,6 +30,8 @@
 #include <sennit/wait/agent.hpp>
 #include <sennit/wait/registry.hpp>
 
+#include "futures/fork_team.hpp"
+
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
@@ -129,8 +131,29 @@ class ThreadPoolExecutor::Impl final : public std::enable_shared_from_this<Threa
     Statistics statistics() const;
     [[nodiscard]] bool called_by_worker() const noexcept;
     [[nodiscard]] std::size_t max_workers() const noexcept { return max_workers_; }
+    detail::ForkTeam& fork_team() noexcept { return fork_helpers_.team; }
 
   private:
+    // Brings workers to where forks are shared: as one task, which stands in the queue at most once.
+    struct ForkHelpers final : detail::ForkHost, sync::Task {
+        explicit ForkHelpers(Impl& p) noexcept : pool(p), team(*this, p.max_workers_) {}
+        bool invite() noexcept override {
+            try {
+                pool.enqueue(*this);
+                return true;
+            } catch (...) {
+                return false; // shut down, or no memory: who called does it alone
+            }
+        }
+        bool has_other_work(bool invited) noexcept override { return pool.statistics().queued > (invited ? 1U : 0U); }
+        void run() noexcept override { team.help(); }
+        void cancel_and_drop() noexcept override { team.invitation_lost(); }
+        void fail_and_drop(const std::exception_ptr&) noexcept override { team.invitation_lost(); }
+
+        Impl& pool;
+        detail::ForkTeam team;
+    };
+
     struct Worker final : sync::FutureCore::WaitHook {
         explicit Worker(Impl& p, std::size_t i) : pool(p), index(i) {}
         bool help(sync::FutureCore& future) override;
@@ -205,6 +228,7 @@ class ThreadPoolExecutor::Impl final : public std::enable_shared_from_this<Threa
     // Whether chunks_ is not empty, or there is something else to be seen under the lock. A hint for those who search:
     // relaxed, for what it says is looked up under the lock.
     alignas(64) atomic<bool> queued_{false};
+    ForkHelpers fork_helpers_{*this};
 };
 
 namespace {
@@ -476,6 +500,7 @@ bool ThreadPoolExecutor::Impl::Worker::help(sync::FutureCore& future) {
         static_cast<std::size_t>(stack_at_start > &here ? stack_at_start - &here : &here - stack_at_start);
     const std::size_t stack = pool.options_.stack_size;
     if (used > (stack == 0 ? nested_stack_bytes : stack / nested_stack_share)) return false;
+    const ForkEntry::Aside aside; // the task is not part of the call that this worker may be in
     return future.run_here(&pool);
 }
 
@@ -648,5 +673,7 @@ void ThreadPoolExecutor::enqueue(sync::Task& task) { impl_->enqueue(task); }
 bool ThreadPoolExecutor::is_worker() const noexcept { return impl_->called_by_worker(); }
 
 std::size_t ThreadPoolExecutor::max_workers() const noexcept { return impl_->max_workers(); }
+
+detail::ForkTeam& ThreadPoolExecutor::fork_team() noexcept { return impl_->fork_team(); }
 
 } // namespace sennit::futures

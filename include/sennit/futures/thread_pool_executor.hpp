@@ -10,6 +10,10 @@
 
 namespace sennit::futures {
 
+namespace detail {
+class ForkTeam;
+}
+
 struct ThreadPoolOptions {
     std::string thread_name_prefix = {};    ///< workers are called PREFIX_0, PREFIX_1, ...; "": ThreadPoolExecutor-N
     std::function<void()> initializer = {}; ///< runs first in each worker; when it throws, the pool is broken
@@ -71,6 +75,10 @@ class ThreadPoolExecutor final : public sync::Executor {
     [[nodiscard]] std::size_t max_workers() const noexcept;
 
   private:
+    friend class ForkEntry;
+    // Those who share forks on this pool (fork_scope.hpp).
+    detail::ForkTeam& fork_team() noexcept;
+
     class Impl;
     std::shared_ptr<Impl> impl_; // the workers have it, too
 };
