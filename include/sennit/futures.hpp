@@ -4,6 +4,10 @@
 #include <sennit/base/deadline.hpp>
 #include <sennit/base/errors.hpp>
 #include <sennit/futures/as_completed.hpp>
+#include <sennit/futures/fork_scope.hpp>
+#include <sennit/futures/parallel_for.hpp>
+#include <sennit/futures/parallel_invoke.hpp>
+#include <sennit/futures/parallel_reduce.hpp>
 #include <sennit/futures/thread_pool_executor.hpp>
 #include <sennit/futures/wait.hpp>
 #include <sennit/sync/executor.hpp>

@@ -28,7 +28,7 @@ class ForkLoop : public ForkJob, public ForkFrame {
     std::exception_ptr abandon_parts(ForkScope& scope) noexcept;
     std::uint64_t next_, end_; // what has not begun
     std::uint64_t grain_, block_;
-    bool in_turn_ = true; // false while the loop looks for signals itself
+    bool in_turn_ = true;           // false while the loop looks for signals itself
     ForkLoop* last_part_ = nullptr; // split off, the latest (which is the nearest in the range) first
     ForkLoop* former_part_ = nullptr;
 };
