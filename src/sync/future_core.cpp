@@ -114,7 +114,8 @@ void FutureCore::observe(FutureObserver& observer) {
 
 bool FutureCore::unobserve(FutureObserver& observer) noexcept {
     wait::WaitQueue::Guard guard(queue_);
-    if (!observer.linked() || done()) return false;
+    // Once it is done the list is tell_all()'s, which goes through it without the lock. Before, it waits for us.
+    if (done() || !observer.linked()) return false;
     base::IntrusiveList::remove(observer);
     return true;
 }

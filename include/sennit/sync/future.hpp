@@ -21,6 +21,16 @@ namespace detail {
 /// For each pointer, whether it did not occur before.
 std::vector<bool> first_of_their_kind(const std::vector<const FutureCore*>& cores);
 
+/// Whether T can really be copied: a container says so whatever its elements can.
+template <class T>
+inline constexpr bool can_be_copied = std::is_copy_constructible_v<T>;
+template <class T>
+requires requires {
+    typename T::value_type;
+    typename T::allocator_type;
+} &&(!std::is_same_v<typename T::value_type, T>)inline constexpr bool can_be_copied<T> =
+    std::is_copy_constructible_v<T> && can_be_copied<typename T::value_type>;
+
 /// A counted reference to a core.
 template <class Core>
 class Ref {
@@ -200,7 +210,7 @@ class Future {
         if constexpr (!is_void) {
             if constexpr (std::is_reference_v<T>) {
                 return *state_->value();
-            } else if constexpr (std::is_copy_constructible_v<T>) {
+            } else if constexpr (detail::can_be_copied<T>) {
                 if (!state_->is_sole_owner()) return *state_->value();
                 return std::move(*state_->value());
             } else {

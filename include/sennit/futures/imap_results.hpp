@@ -1,0 +1,159 @@
+#pragma once
+
+#include <sennit/sync/executor.hpp>
+#include <sennit/sync/queue.hpp>
+
+#include <cstddef>
+#include <deque>
+#include <exception>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <utility>
+
+namespace sennit::multiprocessing {
+
+namespace detail {
+
+[[noreturn]] void throw_imap_timeout();
+
+/// What one element came to.
+template <class R>
+struct Outcome {
+    std::optional<typename sync::detail::Chunk<R>::Slot> slot;
+    std::exception_ptr error;
+};
+/// And those of one task. Never copied.
+template <class R>
+struct Outcomes {
+    Outcomes() = default;
+    Outcomes(Outcomes&&) = default;
+    Outcomes& operator=(Outcomes&&) = default;
+    std::deque<Outcome<R>> all;
+};
+
+} // namespace detail
+
+/// What imap() and imap_unordered() give: the results one by one, through them once.    Python: IMapIterator
+///
+/// Only so many elements are taken from the range ahead of the results that were fetched; leaving this cancels the others.
+///
+/// Agents    One.
+/// Blocks    next() and each step of a loop, until there is a result.
+/// Errors    What the call for an element threw comes out of next() in that element's place; the others follow, with the next
+///           call or a new loop. What the range throws comes at its place, and ends it.
+template <class R>
+class [[nodiscard]] ImapResults {
+    using Value = sync::detail::map_value_t<R>;
+    using Task = sync::Future<detail::Outcomes<R>>;
+
+  public:
+    class Source {
+      public:
+        virtual ~Source() = default;
+        virtual std::optional<Task> submit() = 0;
+    };
+    ImapResults(std::unique_ptr<Source> source, bool ordered, std::size_t ahead)
+        : source_(std::move(source)), ahead_(ahead) {
+        if (!ordered) done_ = std::make_shared<Done>();
+        refill();
+    }
+    ImapResults(ImapResults&&) noexcept = default;
+    ImapResults& operator=(ImapResults&&) = delete;
+    ~ImapResults() {
+        for (auto& task : pending_) task.cancel();
+    }
+
+    /// The next result; nothing after the last. Throws the element's error, and TimeoutError at the deadline; both may be
+    /// followed by another call.
+    std::optional<Value> next(Deadline deadline = forever) {
+        while (ready_.all.empty()) {
+            if (pending_.empty()) {
+                if (source_error_) std::rethrow_exception(std::exchange(source_error_, nullptr));
+                return std::nullopt;
+            }
+            Task task = done_ ? next_done(deadline) : next_in_order(deadline);
+            refill();
+            ready_ = std::move(task).result();
+        }
+        detail::Outcome<R> outcome = std::move(ready_.all.front());
+        ready_.all.pop_front();
+        if (outcome.error) std::rethrow_exception(std::move(outcome.error));
+        return std::optional<Value>(static_cast<Value&&>(outcome.slot->value));
+    }
+
+    class Iterator {
+      public:
+        using value_type = Value;
+        using difference_type = std::ptrdiff_t;
+        using iterator_concept = std::input_iterator_tag;
+        Iterator() = default;
+        explicit Iterator(ImapResults& of) : of_(&of) { ++*this; }
+        Value&& operator*() const noexcept { return static_cast<Value&&>(*of_->current_); }
+        Iterator& operator++() {
+            of_->current_.reset();
+            if (auto value = of_->next()) of_->current_.emplace(std::move(*value));
+            return *this;
+        }
+        void operator++(int) { ++*this; }
+        bool operator==(std::default_sentinel_t) const noexcept { return !of_->current_; }
+
+      private:
+        ImapResults* of_ = nullptr;
+    };
+    Iterator begin() { return Iterator(*this); }
+    std::default_sentinel_t end() const noexcept { return {}; }
+
+  private:
+    using Done = sync::SimpleQueue<Task>;
+
+    void refill() {
+        while (source_ && pending_.size() < ahead_) {
+            try {
+                auto task = source_->submit();
+                if (!task) {
+                    source_.reset();
+                    return;
+                }
+                pending_.push_back(*task);
+                if (done_) task->add_done_callback([done = done_](Task t) { done->put(std::move(t)); });
+            } catch (...) {
+                source_error_ = std::current_exception();
+                source_.reset();
+            }
+        }
+    }
+    Task next_in_order(Deadline deadline) {
+        if (!pending_.front().wait(deadline)) detail::throw_imap_timeout();
+        Task task = std::move(pending_.front());
+        pending_.pop_front();
+        return task;
+    }
+    Task next_done(Deadline deadline) {
+        std::optional<Task> task = done_->try_get();
+        if (!task) {
+            const sync::Absence absence(sync::FutureCore::current_wait_hook());
+            try {
+                task = done_->get(true, deadline);
+            } catch (const queue::Empty&) {
+                detail::throw_imap_timeout();
+            }
+        }
+        for (auto i = pending_.begin(); i != pending_.end(); ++i)
+            if (*i == *task) {
+                pending_.erase(i);
+                break;
+            }
+        return std::move(*task);
+    }
+
+    std::unique_ptr<Source> source_; // nullptr: the range is through
+    std::size_t ahead_;
+    std::deque<Task> pending_;
+    std::shared_ptr<Done> done_; // unordered: tasks as they end; else nullptr
+    detail::Outcomes<R> ready_;
+    std::optional<Value> current_;
+    std::exception_ptr source_error_;
+};
+
+} // namespace sennit::multiprocessing
