@@ -47,7 +47,7 @@ std::string message_of(const std::exception_ptr& error) {
         return text ? text : "";
     } catch (const std::string& text) {
         return text;
-    } catch (std::string_view text) {
+    } catch (const std::string_view& text) {
         return std::string(text);
     } catch (int value) {
         return std::to_string(value);

@@ -74,7 +74,7 @@ Thread::Thread(StatePtr state, ThreadOptions options) : ThreadRef(std::move(stat
     state_->set_daemon(options.daemon.given() ? bool(options.daemon) : inherited);
 }
 
-Thread::Thread(Thread&& other) : ThreadRef(other) {
+Thread::Thread(Thread&& other) : ThreadRef(other) { // NOLINT(performance-noexcept-move-constructor)
     if (state_ && runs_in_face(*state_))
         throw UsageError(
             "Thread: " + readable_type(state_->face_type()) +
@@ -82,7 +82,7 @@ Thread::Thread(Thread&& other) : ThreadRef(other) {
     other.state_ = {};
 }
 
-Thread& Thread::operator=(Thread&& other) {
+Thread& Thread::operator=(Thread&& other) { // NOLINT(performance-noexcept-move-constructor)
     if (this == &other) return *this;
     if (other.state_ && runs_in_face(*other.state_))
         throw UsageError(

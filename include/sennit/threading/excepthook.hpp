@@ -31,7 +31,7 @@ class ExceptHook {
   public:
     using Function = std::function<void(const ExceptHookArgs&)>;
     /// nullptr: the default one.
-    const ExceptHook& operator=(Function hook) const;
+    const ExceptHook& operator=(Function hook) const; // NOLINT(misc-unconventional-assign-operator): a constant
     void operator()(const ExceptHookArgs& args) const;
     /// The hook that is set now, to put it back later.
     [[nodiscard]] Function get() const;

@@ -16,9 +16,10 @@ namespace sennit::threading {
 class DaemonOption {
   public:
     constexpr DaemonOption() noexcept = default;
-    constexpr DaemonOption(bool daemon) noexcept
-        : daemon_(daemon), given_(true) {}                       // NOLINT(google-explicit-constructor)
-    constexpr operator bool() const noexcept { return daemon_; } // NOLINT(google-explicit-constructor)
+    // NOLINTBEGIN(google-explicit-constructor): it is a bool that knows whether it was given
+    constexpr DaemonOption(bool daemon) noexcept : daemon_(daemon), given_(true) {}
+    constexpr operator bool() const noexcept { return daemon_; }
+    // NOLINTEND(google-explicit-constructor)
     [[nodiscard]] constexpr bool given() const noexcept { return given_; }
 
   private:
@@ -129,9 +130,9 @@ class Thread : public ThreadRef {
 
     /// The thread moves; `other` is good for nothing but destruction and assignment. Throws UsageError for a subclass that
     /// runs: its run() uses the object.
-    Thread(Thread&& other);
+    Thread(Thread&& other); // NOLINT(performance-noexcept-move-constructor)
     /// What it had before is joined first, as the destructor does.
-    Thread& operator=(Thread&& other);
+    Thread& operator=(Thread&& other); // NOLINT(performance-noexcept-move-constructor)
     virtual ~Thread();
 
     /// Starts the thread. Throws UsageError the second time; OSError when the system refuses, and then it may be tried again.

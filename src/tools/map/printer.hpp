@@ -66,7 +66,7 @@ class Printer {
         bool captured = false;
         std::string carry; // base64 takes three bytes at a time
         std::function<void()> then;
-        Item(Spool& none) : capture(none), reader(capture) {}
+        explicit Item(Spool& none) : capture(none), reader(capture) {}
     };
     bool refill(Item& item);
     bool write(Item& item);

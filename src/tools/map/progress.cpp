@@ -15,8 +15,8 @@ namespace {
 constexpr std::int64_t window_ns = 5'000'000'000; // the rate is that of the last seconds
 
 std::string rounded(double rate) {
-    if (rate >= 100) return with_commas(static_cast<std::uint64_t>(rate + 0.5));
-    const auto tenths = static_cast<std::uint64_t>(rate * 10 + 0.5);
+    if (rate >= 100) return with_commas(static_cast<std::uint64_t>(std::llround(rate)));
+    const auto tenths = static_cast<std::uint64_t>(std::llround(rate * 10));
     return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10);
 }
 

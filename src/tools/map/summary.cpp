@@ -4,6 +4,7 @@
 #include "tools/map/units.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 namespace sennit::tools {
@@ -63,7 +64,7 @@ std::string Summary::show(const Frame& f, bool bold) const {
     if (timed_out_ > 0) row("time-outs", with_commas(timed_out_));
     if (retries_ > 0) row("retries", with_commas(retries_));
     const double rate = static_cast<double>(jobs_) / wall;
-    row("rate", (rate < 100 ? number(rate, 1) : with_commas(static_cast<std::uint64_t>(rate + 0.5))) +
+    row("rate", (rate < 100 ? number(rate, 1) : with_commas(static_cast<std::uint64_t>(std::llround(rate)))) +
                     " jobs/s, up to " + with_commas(f.slots) + " at once, " + number(seconds(run_ns_) / wall, 1) +
                     " on average");
     row("CPU", show_duration(cpu_ns_ + f.own_cpu_ns) + " = " +
