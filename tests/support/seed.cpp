@@ -9,6 +9,11 @@ namespace sennit::testing {
 namespace {
 
 bool given = false;
+std::atomic<std::uint64_t> of_test{0};
+std::atomic<bool> printed{false};
+
+} // namespace
+
 std::uint64_t base_seed() {
     static const std::uint64_t it = [] {
         if (const char* text = std::getenv("SENNIT_SEED")) {
@@ -20,11 +25,6 @@ std::uint64_t base_seed() {
     }();
     return it;
 }
-
-std::atomic<std::uint64_t> of_test{0};
-std::atomic<bool> printed{false};
-
-} // namespace
 
 std::uint64_t seed() {
     const std::uint64_t base = base_seed();

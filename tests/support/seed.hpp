@@ -8,6 +8,9 @@ namespace sennit::testing {
 /// The seed of the running test: from SENNIT_SEED, else new in every run. Printed when a test asks for it first.
 std::uint64_t seed();
 
+/// What SENNIT_SEED must be to replay this run.
+std::uint64_t base_seed();
+
 /// A small generator: splitmix64. Not thread-safe: one an agent, seeded with seed() + its number.
 class Random {
   public:

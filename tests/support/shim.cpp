@@ -230,6 +230,18 @@ AllocationFault::~AllocationFault() { allocation.on = false; }
 std::int64_t AllocationFault::count() const noexcept { return allocation.count; }
 bool AllocationFault::injected() const noexcept { return allocation.hit; }
 
+AllocationFault::Handover::Handover() noexcept
+    : count_(allocation.count), nth_(allocation.nth), on_(allocation.on), hit_(allocation.hit) {
+    allocation.on = false;
+}
+AllocationFault::Handover::~Handover() { allocation = {count_, nth_, on_, hit_}; }
+void AllocationFault::Handover::begin() noexcept { allocation = {count_, nth_, on_, hit_}; }
+void AllocationFault::Handover::end() noexcept {
+    allocation.on = false;
+    count_ = allocation.count;
+    hit_ = allocation.hit;
+}
+
 std::int64_t total_allocations() noexcept { return all_allocations; }
 void exempt_this_thread_from_shim() noexcept { exempt = true; }
 void link_shim() noexcept {}

@@ -54,6 +54,21 @@ class AllocationFault {
     /// Allocations of this thread since.
     [[nodiscard]] std::int64_t count() const noexcept;
     [[nodiscard]] bool injected() const noexcept;
+
+    /// For an operation that another thread is part of: the fault of the thread that makes one lives on in that.
+    class Handover {
+      public:
+        Handover() noexcept; // by the thread that has the fault; it sleeps while the other one goes on
+        ~Handover();
+        void begin() noexcept; // by the other thread
+        void end() noexcept;
+        Handover(const Handover&) = delete;
+        Handover& operator=(const Handover&) = delete;
+
+      private:
+        std::int64_t count_, nth_;
+        bool on_, hit_;
+    };
 };
 
 /// Allocations of all threads since the program began.
