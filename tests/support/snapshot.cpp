@@ -99,14 +99,18 @@ void Snapshot::add_counter(std::string name, std::function<std::int64_t()> count
 Snapshot Snapshot::take() {
     Snapshot s;
     int listing = -1;
-    for (const auto& fd : names_in("/proc/self/fd", &listing))
-        if (std::atoi(fd.c_str()) != listing) s.items_["file " + fd] = link_target("/proc/self/fd/" + fd);
+    const long me = ::getpid();
+    const std::string of_storm = "/proc/" + std::to_string(me) + "/task"; // a SignalStorm reads it now and then
+    for (const auto& fd : names_in("/proc/self/fd", &listing)) {
+        const std::string target = link_target("/proc/self/fd/" + fd);
+        if (std::atoi(fd.c_str()) != listing && target != of_storm && target != "(gone)")
+            s.items_["file " + fd] = target;
+    }
     for (const auto& tid : names_in("/proc/self/task")) {
         const Stat stat = read_stat("/proc/self/task/" + tid + "/stat");
         if (stat.state == '?' || stat.state == 'X' || stat.state == 'Z') continue; // it is being taken off the list
         s.items_["thread " + tid] = stat.name;
     }
-    const long me = ::getpid();
     for (const auto& pid : names_in("/proc")) {
         if (!is_number(pid)) continue;
         const Stat stat = read_stat("/proc/" + pid + "/stat");
