@@ -123,7 +123,8 @@ class Condition::WaitOp : public LockWait {
         // A coroutine that blocked its loop's thread waited as that thread: the owner is who called.
         if (condition_.rlock_) condition_.rlock_->lock_.owner_.store(&me, memory_order_relaxed);
     }
-    [[nodiscard]] bool ended_early() const noexcept { return cancelled_ || !result_; }
+    [[nodiscard]] bool was_cancelled() const noexcept { return cancelled_; }
+    [[nodiscard]] bool was_notified() const noexcept { return result_; }
 
   private:
     enum class Part : unsigned char { begin, waiting, locking };
@@ -142,9 +143,8 @@ class Condition::WaitForOp final : public WaitOp {
   public:
     WaitForOp(Condition& c, Predicate predicate) : WaitOp(c), predicate_(std::move(predicate)) {}
     bool try_now(Deadline deadline) {
-        WaitOp::try_now(deadline);
         done_ = static_cast<bool>(predicate_());
-        return done_;
+        return done_ || WaitOp::try_now(deadline);
     }
     bool finish(wait::Agent& me) {
         if (!done_) WaitOp::finish(me); // throws when cancelled
@@ -154,13 +154,14 @@ class Condition::WaitForOp final : public WaitOp {
 
   private:
     bool again() noexcept override {
+        if (was_cancelled()) return false; // throws, as wait_for() does, whatever the predicate is by now
         try {
             done_ = static_cast<bool>(predicate_());
         } catch (...) {
             error_ = std::current_exception();
             return false;
         }
-        return !done_ && !ended_early();
+        return !done_ && was_notified();
     }
     Predicate predicate_;
     bool done_ = false;
