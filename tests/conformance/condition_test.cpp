@@ -211,7 +211,6 @@ TEST_P(Condition, wait_gives_false_at_the_deadline_and_not_before_with_the_lock_
 TEST_P(Condition, wait_of_zero_or_less_releases_the_lock_takes_it_again_and_gives_false) {
     sync::Lock lock;
     sync::Condition condition(lock);
-    std::atomic<bool> stop{false};
     std::atomic<long> got{0};
     // Somebody who wants the lock gets it in between, sooner or later.
     stage.waiter([&](Actor& me) -> Co<> {

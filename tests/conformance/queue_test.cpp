@@ -2,7 +2,7 @@
 // docs/conformance/queue.md.
 #include <sennit/queue.hpp>
 
-#include "support/test_loop.hpp"
+#include "conformance.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -239,6 +239,128 @@ TYPED_TEST(AnyQueue, a_cancelled_getter_leaves_the_item_and_a_cancelled_putter_l
     loop.join();
 }
 
+TYPED_TEST(AnyQueue, immediate_shutdown_leaves_what_was_taken_unfinished) {
+    TypeParam q;
+    q.put(1);
+    q.put(2);
+    q.get();
+    q.shutdown(true);
+    EXPECT_EQ(q.qsize(), 0U);
+    EXPECT_FALSE(q.join(1ms)) << "one was taken and is not done";
+    q.task_done();
+    EXPECT_TRUE(q.join());
+    EXPECT_THROW(q.task_done(), UsageError);
+}
+
+TYPED_TEST(AnyQueue, join_ends_when_the_last_item_taken_after_the_shutdown_is_done) {
+    TypeParam q(2);
+    q.put(1);
+    q.put(2);
+    std::atomic<int> told{0};
+    std::thread putter([&] { EXPECT_THROW(q.put(3), queue::ShutDown); });
+    std::thread joiner([&] {
+        EXPECT_TRUE(q.join());
+        EXPECT_EQ(told, 2);
+    });
+    wait_until_parked(2);
+    q.shutdown();
+    putter.join();
+    for (int i = 0; i < 2; ++i) {
+        q.get();
+        ++told;
+        q.task_done();
+    }
+    joiner.join();
+    EXPECT_THROW(q.get(true, 1s), queue::ShutDown);
+}
+
+// Items that a waiter was woken for and that it may be cancelled before it takes.
+class QueueOfPairs : public testing::AgentPairTest {};
+SENNIT_FOR_ALL_PAIRS(QueueOfPairs);
+
+TEST_P(QueueOfPairs, a_getter_cancelled_after_the_put_has_the_item_or_leaves_it) {
+    for (int readers = 1; readers <= 3; readers += 2) {
+        queue::Queue<int> q;
+        testing::Log<int> got;
+        std::vector<testing::Actor*> all;
+        for (int i = 0; i < readers; ++i) {
+            all.push_back(&stage.waiter([&](testing::Actor& me) -> Co<> {
+                got.add(co_await me.call([&] { return q.get(); }, [&] { return q.async_get(); }));
+            }));
+            wait_until_parked(all.back()->agent());
+        }
+        stage.wake([&](testing::Actor&) -> Co<> {
+            q.put(1);
+            q.put(2);
+            all[0]->cancel();
+            co_return;
+        });
+        stage.join(*all[0]);
+        std::vector<int> expected{1, 2};
+        if (!all[0]->was_cancelled()) { // it has an item, which one of the others waits for
+            if (readers == 1) {
+                EXPECT_EQ(got.list(), std::vector<int>{1});
+            } else {
+                expected.push_back(3);
+                q.put(3);
+            }
+        }
+        stage.join(); // what the cancelled one did not take is there: for the others, or in the queue
+        auto items = got.list();
+        while (auto left = q.try_get()) items.push_back(*left);
+        std::sort(items.begin(), items.end());
+        EXPECT_EQ(items, expected);
+    }
+}
+
+TEST_P(QueueOfPairs, a_putter_cancelled_after_the_get_has_put_its_item_or_has_it_still) {
+    queue::Queue<int> q(1);
+    q.put(1);
+    testing::Actor& writer = stage.waiter([&](testing::Actor& me) -> Co<> {
+        if (me.is_coroutine())
+            co_await q.async_put(2);
+        else
+            q.put(2);
+    });
+    wait_until_parked(writer.agent());
+    stage.wake([&](testing::Actor&) -> Co<> {
+        EXPECT_EQ(q.get_nowait(), 1);
+        writer.cancel();
+        co_return;
+    });
+    stage.join();
+    if (writer.was_cancelled()) {
+        EXPECT_EQ(q.qsize(), 0U);
+        q.put_nowait(2); // there is room: again
+    }
+    EXPECT_EQ(q.get_nowait(), 2);
+    EXPECT_TRUE(q.empty());
+}
+
+TEST_P(QueueOfPairs, more_items_than_room_pass_between_putters_and_getters) {
+    for (const std::int64_t maxsize : {1, 2}) {
+        constexpr int items = 50;
+        queue::Queue<int> q(maxsize);
+        testing::Log<int> got;
+        stage.waiter([&](testing::Actor& me) -> Co<> {
+            for (int i = 0; i < items; ++i)
+                got.add(co_await me.call([&] { return q.get(); }, [&] { return q.async_get(); }));
+        });
+        stage.waker([&](testing::Actor& me) -> Co<> {
+            for (int i = 0; i < items; ++i) {
+                if (me.is_coroutine())
+                    co_await q.async_put(i);
+                else
+                    q.put(i);
+            }
+        });
+        stage.join();
+        const auto list = got.list();
+        EXPECT_TRUE(std::is_sorted(list.begin(), list.end()));
+        EXPECT_EQ(list.size(), static_cast<std::size_t>(items));
+    }
+}
+
 TEST(Queue, is_first_in_first_out) {
     queue::Queue<std::string> q;
     for (const char* s : {"a", "b", "c"}) q.put(s);
@@ -292,6 +414,20 @@ TEST(Queue, a_move_that_throws_changes_nothing) {
     Fragile::throw_in = -1;
     EXPECT_EQ(q.qsize(), 1U) << "what was not taken is still there";
     EXPECT_EQ(q.get().value, 2);
+}
+
+// A blocked put has moved its item already when it begins to wait.
+TEST(Queue, a_move_that_throws_in_a_get_that_has_waited_leaves_the_item) {
+    queue::Queue<Fragile> q(1);
+    std::thread getter([&] { EXPECT_THROW(q.get(), std::runtime_error); });
+    wait_until_parked(1);
+    Fragile four(4);
+    Fragile::throw_in = 1; // ours into the queue, then the getter's
+    EXPECT_TRUE(q.try_put(four));
+    getter.join();
+    Fragile::throw_in = -1;
+    EXPECT_EQ(q.qsize(), 1U);
+    EXPECT_EQ(q.get().value, 4);
 }
 
 TEST(SimpleQueue, may_be_used_from_the_destructor_of_an_item) {

@@ -20,9 +20,9 @@ namespace base_semaphore {
 
 template <class S>
 void fewer_than_no_permits_are_refused(Stage&) {
-    EXPECT_THROW(S(-1), UsageError);
-    EXPECT_THROW(S(std::numeric_limits<std::int64_t>::min()), UsageError);
-    EXPECT_THROW(S(std::numeric_limits<std::int64_t>::max()), UsageError);
+    EXPECT_THROW(S{-1}, UsageError);
+    EXPECT_THROW(S{std::numeric_limits<std::int64_t>::min()}, UsageError);
+    EXPECT_THROW(S{std::numeric_limits<std::int64_t>::max()}, UsageError);
     S none(0);
     EXPECT_TRUE(none.locked());
     EXPECT_EQ(none.value(), 0);
