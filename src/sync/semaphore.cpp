@@ -20,7 +20,7 @@ namespace sennit::sync {
 
 constinit const wait::WaitSite Semaphore::acquire_site{"Semaphore", "acquire"};
 
-Semaphore::Semaphore(std::int64_t permits) : word_(permits * permit) {
+Semaphore::Semaphore(std::int64_t permits) : word_(permits < 0 || permits > max_permits ? 0 : permits * permit) {
     if (permits < 0 || permits > max_permits)
         throw UsageError("Semaphore: the number of permits must be between 0 and 2^61, got " + std::to_string(permits));
 }
