@@ -82,10 +82,10 @@ class LooksAgain {
 
 constinit const wait::WaitSite Lock::acquire_site{"Lock", "acquire", &Lock::holder};
 
-const wait::Agent* Lock::holder(const void* lock) noexcept {
+std::uint64_t Lock::holder(const void* lock) noexcept {
     const auto& it = *static_cast<const Lock*>(lock);
     // acquire: meets the release of the former holder, who cleared owner_ before.
-    if (it.word_.load(memory_order_acquire) < held) return nullptr;
+    if (it.word_.load(memory_order_acquire) < held) return nobody;
     return it.owner_.load(memory_order_relaxed);
 }
 
@@ -94,7 +94,7 @@ bool Lock::try_slow() noexcept {
     while (available(seen)) {
         // acquire: meets the release of who had it before. The other bits stay.
         if (word_.compare_exchange_weak(seen, seen | held, memory_order_acquire, memory_order_relaxed)) {
-            owner_.store(&wait::current_agent(), memory_order_relaxed);
+            owner_.store(wait::current_agent().id(), memory_order_relaxed);
             return true;
         }
     }
@@ -163,7 +163,7 @@ bool Lock::acquire_step(LockWait& w) noexcept {
                     // acq_rel: acquire meets release of the lock; release: the queue for the next who sets `busy`.
                     if (word_.compare_exchange_weak(seen, held | rest | others, memory_order_acq_rel,
                                                     memory_order_relaxed)) {
-                        owner_.store(&w.agent(), memory_order_relaxed);
+                        owner_.store(w.agent().id(), memory_order_relaxed);
                         w.competing_ = false;
                         return true;
                     }
@@ -182,7 +182,7 @@ bool Lock::acquire_step(LockWait& w) noexcept {
             seen = word_.load(memory_order_relaxed);
         }
     }
-    owner_.store(&w.agent(), memory_order_relaxed);
+    owner_.store(w.agent().id(), memory_order_relaxed);
     w.competing_ = false;
     return true;
 }
@@ -246,7 +246,7 @@ void Lock::wake_next() noexcept {
             continue;
         }
         // After the settle: an owner that still waits for the lock would look like a deadlock with itself (Agent::snapshot).
-        if (starved) owner_.store(&w.agent(), memory_order_relaxed);
+        if (starved) owner_.store(w.agent().id(), memory_order_relaxed);
         const std::uint32_t rest = queue_.empty() ? 0 : queued;
         if (starved) {
             // r5; not while `held` is minus one, by 5: the two would cancel out, and who has the lock be refused its release.
@@ -262,13 +262,13 @@ void Lock::wake_next() noexcept {
         w.agent().unpark(w); // r6
         return;
     }
-    owner_.store(nullptr, memory_order_relaxed);
+    owner_.store(nobody, memory_order_relaxed);
     word_.fetch_sub(queued | busy, memory_order_release); // r5: nobody is left
 }
 
 void Lock::reset_after_fork() noexcept {
     while (queue_.pop_front()) {}
-    owner_.store(nullptr, memory_order_relaxed);
+    owner_.store(nobody, memory_order_relaxed);
     word_.store(0, memory_order_relaxed);
 }
 

@@ -47,8 +47,8 @@ ThreadState::ThreadState(Kind kind) : kind_(kind) {}
 
 ThreadState::~ThreadState() = default;
 
-const wait::Agent* ThreadState::holder(const void* state) noexcept {
-    return static_cast<const ThreadState*>(state)->agent();
+std::uint64_t ThreadState::holder(const void* state) noexcept {
+    return static_cast<const ThreadState*>(state)->agent_id();
 }
 
 std::string ThreadState::default_name() const { return "Thread-" + std::to_string(number_); }
@@ -83,6 +83,7 @@ void ThreadState::name_agent() noexcept {
 }
 
 void ThreadState::set_agent(wait::Agent& agent) noexcept {
+    agent_id_.store(agent.id(), memory_order_relaxed);                            // for who compares it
     agent_.store(reinterpret_cast<std::uintptr_t>(&agent), memory_order_seq_cst); // meets set_name()
     if (!named_.load(memory_order_seq_cst)) return;                               // meets set_name()
     os::MutexGuard guard(Threads::lock);
@@ -90,6 +91,7 @@ void ThreadState::set_agent(wait::Agent& agent) noexcept {
 }
 
 void ThreadState::forget_agent() noexcept {
+    agent_id_.store(0, memory_order_relaxed);
     std::uintptr_t seen = agent_.load(memory_order_relaxed);
     // acquire: meets name_agent(): who claimed it is done.
     while ((seen & claimed) || !agent_.compare_exchange_weak(seen, 0, memory_order_acquire, memory_order_relaxed)) {
@@ -232,12 +234,12 @@ void ThreadState::last_ref_gone() noexcept {
 
 bool ThreadState::waits_for(const wait::Agent& other) const {
     const auto all = wait::Registry::snapshot();
-    const wait::Agent* at = agent();
+    std::uint64_t at = agent_id();
     for (std::size_t steps = 0; at && steps <= all.size(); ++steps) {
-        if (at == &other) return true;
-        const wait::Agent* next = nullptr;
+        if (at == other.id()) return true;
+        std::uint64_t next = 0;
         for (const auto& a : all)
-            if (a.agent == at && a.site && !a.has_deadline) next = a.holder;
+            if (a.id == at && a.site && !a.has_deadline) next = a.holder;
         at = next;
     }
     return false;

@@ -270,6 +270,7 @@ void Agent::bind(Wait& w, Deadline deadline) noexcept {
     w.agent_ = this;
     w.deadline_ = deadline;
     w.since_ns_ = base::monotonic_ns();
+    ++waits_;
 }
 
 // Publishes the wait. True: the wait is not settled by this call: park. False: a cancellation was pending, and settled it.

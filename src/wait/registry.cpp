@@ -52,9 +52,9 @@ std::string label(const Agent::Snapshot& a) {
     return text;
 }
 
-const Agent::Snapshot* find(const std::vector<Agent::Snapshot>& all, const Agent* who) {
+const Agent::Snapshot* find(const std::vector<Agent::Snapshot>& all, std::uint64_t id) {
     for (const auto& a : all)
-        if (a.agent == who) return &a;
+        if (a.id == id) return &a;
     return nullptr;
 }
 
@@ -67,7 +67,7 @@ std::vector<Agent::Snapshot> find_cycle(const std::vector<Agent::Snapshot>& all)
         for (const Agent::Snapshot* a = &start; a && has_edge(*a) && path.size() <= all.size();
              a = find(all, a->holder)) {
             path.push_back(*a);
-            if (a->holder == start.agent) return path;
+            if (a->holder == start.id) return path;
         }
     }
     return {};
@@ -129,10 +129,8 @@ std::vector<Agent::Snapshot> Registry::find_deadlock() {
     if (first.empty()) return {};
     const auto again = snapshot();
     for (const auto& a : first) {
-        const auto* now = find(again, a.agent);
-        if (!now || now->id != a.id || now->object != a.object || now->since_ns != a.since_ns ||
-            now->holder != a.holder)
-            return {};
+        const auto* now = find(again, a.id);
+        if (!now || now->wait != a.wait || now->holder != a.holder) return {};
     }
     return first;
 }
@@ -154,7 +152,7 @@ std::string Registry::describe() {
         text += std::string("waits in ") + a.site->object + '.' + a.site->call + " of " + address + " for " + seconds;
         if (a.holder) {
             const auto* holder = find(all, a.holder);
-            text += holder ? ", held by " + (holder->agent == a.agent ? "itself" : label(*holder))
+            text += holder ? ", held by " + (holder->id == a.id ? "itself" : label(*holder))
                            : std::string(", held by an agent that has ended");
         }
         if (a.has_deadline) text += ", with a deadline";
@@ -200,10 +198,11 @@ Agent::Snapshot Agent::snapshot() const noexcept {
         s.since_ns = w->since_ns();
         s.has_deadline = !w->deadline().is_forever();
         s.deadline_ns = w->deadline().monotonic_ns();
+        s.wait = waits_;
         if (s.site->holder) s.holder = s.site->holder(s.object); // the agent is still inside the call: the object lives
         // A wait that has been settled waits for nobody any more. Looked at last: what was read above was so before.
         s.settled = w->outcome() != Outcome::waiting;
-        if (s.settled) s.holder = nullptr;
+        if (s.settled) s.holder = 0;
         unclaim(w);
     }
     return s;

@@ -121,7 +121,7 @@ class Condition::WaitOp : public LockWait {
     virtual bool again() noexcept { return false; }
     void finish_owner(wait::Agent& me) noexcept {
         // A coroutine that blocked its loop's thread waited as that thread: the owner is who called.
-        if (condition_.rlock_) condition_.rlock_->lock_.owner_.store(&me, memory_order_relaxed);
+        if (condition_.rlock_) condition_.rlock_->lock_.owner_.store(me.id(), memory_order_relaxed);
     }
     [[nodiscard]] bool was_cancelled() const noexcept { return cancelled_; }
     [[nodiscard]] bool was_notified() const noexcept { return result_; }
@@ -180,7 +180,7 @@ class Condition::AcquireOp {
     bool finish(wait::Agent& me) {
         if (!again_ && !plain_.finish(me)) return false;
         if (rlock_) {
-            rlock_->lock_.owner_.store(&me, memory_order_relaxed);
+            rlock_->lock_.owner_.store(me.id(), memory_order_relaxed);
             ++rlock_->depth_;
         }
         return true;

@@ -124,7 +124,7 @@ class SENNIT_CAPABILITY("mutex") Lock {
         std::uint32_t expected = 0;
         // acquire: meets the release of who had it before.
         if (!word_.compare_exchange_strong(expected, held, memory_order_acquire, memory_order_relaxed)) return false;
-        owner_.store(&wait::current_agent(), memory_order_relaxed);
+        owner_.store(wait::current_agent().id(), memory_order_relaxed);
         return true;
     }
     bool try_slow() noexcept;
@@ -137,7 +137,7 @@ class SENNIT_CAPABILITY("mutex") Lock {
     void refuse_arguments(bool release_first);
     // The first half of every release, and all of it when it gives `held`.
     std::uint32_t let_go() noexcept {
-        owner_.store(nullptr, memory_order_relaxed); // before the release: see holder()
+        owner_.store(nobody, memory_order_relaxed); // before the release: see holder()
         // release: meets the acquire of whoever takes it next. A subtraction is the cheapest that tells what was there, and
         // costs no more when waiters are queued.
         return word_.fetch_sub(held, memory_order_release);
@@ -158,13 +158,15 @@ class SENNIT_CAPABILITY("mutex") Lock {
     // Leaves the queue after a time-out or a cancellation.
     void leave(LockWait& w) noexcept;
 
-    static const wait::Agent* holder(const void* lock) noexcept;
+    static std::uint64_t holder(const void* lock) noexcept;
     static const wait::WaitSite acquire_site;
 
     atomic<std::uint32_t> word_{0};
-    // Who has it, for the list of agents. relaxed: it is cleared before the lock is released and set after it was taken, so
-    // whoever reads `held` with acquire and then this sees the present owner, or nullptr, never a former one.
-    atomic<const wait::Agent*> owner_{nullptr};
+    // Who has it, for RLock and the list of agents: its id, as the address of an agent that has ended may come again. relaxed:
+    // it is cleared before the lock is released and set after it was taken, so whoever reads `held` with acquire and then this
+    // sees the present owner, or nobody, never a former one.
+    static constexpr std::uint64_t nobody = 0;
+    atomic<std::uint64_t> owner_{nobody};
     base::IntrusiveList queue_; // guarded by `busy`
 };
 

@@ -38,8 +38,8 @@ class SENNIT_CAPABILITY("mutex") RLock {
     [[nodiscard]] bool locked() const noexcept { return lock_.locked(); }
     /// Whether the calling agent holds it.
     [[nodiscard]] bool is_owned() const noexcept {
-        // relaxed: only this agent itself writes its own address, and it clears it before it lets go.
-        return lock_.owner_.load(memory_order_relaxed) == &wait::current_agent();
+        // relaxed: only this agent itself writes its own id, and it clears it before it lets go.
+        return lock_.owner_.load(memory_order_relaxed) == wait::current_agent().id();
     }
 
     void lock() SENNIT_ACQUIRE() { acquire(); }
@@ -97,7 +97,7 @@ class RLock::AcquireOp {
     bool finish(wait::Agent& me) {
         if (!again_ && !op_.finish(me)) return false;
         // A coroutine that blocked its loop's thread waited as that thread: the owner is who called.
-        lock_.lock_.owner_.store(&me, memory_order_relaxed);
+        lock_.lock_.owner_.store(me.id(), memory_order_relaxed);
         ++lock_.depth_;
         return true;
     }

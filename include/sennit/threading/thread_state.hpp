@@ -99,11 +99,13 @@ class ThreadState : public base::ListNode {
     [[nodiscard]] const wait::Agent* agent() const noexcept {
         return reinterpret_cast<const wait::Agent*>(agent_.load(memory_order_relaxed) & ~claimed);
     }
+    // 0: not in its function. Old news at once.
+    [[nodiscard]] std::uint64_t agent_id() const noexcept { return agent_id_.load(memory_order_relaxed); }
     void set_agent(wait::Agent& agent) noexcept;
     void forget_agent() noexcept;
     void name_agent() noexcept;
     [[nodiscard]] bool waits_for(const wait::Agent& other) const;
-    static const wait::Agent* holder(const void* state) noexcept;
+    static std::uint64_t holder(const void* state) noexcept;
     static const wait::WaitSite join_site;
 
     struct ExitHook : os::ThreadExitHook {
@@ -126,6 +128,7 @@ class ThreadState : public base::ListNode {
     // agent, the thread does not leave its function.
     static constexpr std::uintptr_t claimed = 1;
     atomic<std::uintptr_t> agent_{0};
+    atomic<std::uint64_t> agent_id_{0};
     // Under the lock of Threads. The thread itself looks at named_ without it, after it has set agent_: either it sees the name
     // or who sets the name sees the agent.
     atomic<bool> named_{false};

@@ -73,12 +73,13 @@ class Agent : public base::ListNode {
         std::int64_t native_id = 0;     // the OS thread (gettid); 0 where none is fixed
         const WaitSite* site = nullptr; // nullptr: does not wait
         const void* object = nullptr;   // what it waits for
-        const Agent* holder = nullptr;  // who holds that; nullptr: nobody or unknown. May be gone: compare only
+        std::uint64_t holder = 0;       // the id of who holds that; 0: nobody or unknown. It may have ended
         std::int64_t since_ns = 0;      // since when (CLOCK_MONOTONIC)
         std::int64_t deadline_ns = forever.monotonic_ns(); // when the wait ends by itself
         bool has_deadline = false;                         // whether it does
-        bool settled = false; // it has been woken, timed out or cancelled, and has not gone on yet
-        bool parked = false;  // it really sleeps (not: about to)
+        std::uint64_t wait = 0; // the how manieth wait of this agent it is: tells two of them apart
+        bool settled = false;   // it has been woken, timed out or cancelled, and has not gone on yet
+        bool parked = false;    // it really sleeps (not: about to)
     };
     [[nodiscard]] Snapshot snapshot() const noexcept;
 
@@ -120,6 +121,7 @@ class Agent : public base::ListNode {
     void end(Wait& w) noexcept;
 
     mutable atomic<std::uintptr_t> current_{0};
+    std::uint64_t waits_ = 0; // changed by the agent outside of a wait, read under a claim
     atomic<bool> cancel_requested_{false};
     AgentKind kind_;
     char name_[32] = {};

@@ -24,8 +24,8 @@ enum class Outcome : std::uint32_t {
 struct WaitSite {
     const char* object; // "Lock"
     const char* call;   // "acquire"
-    /// Who holds the object now, if anybody does and the object knows; may be stale, never dereferenced unchecked.
-    const Agent* (*holder)(const void* object) noexcept = nullptr;
+    /// The id of the agent that holds the object now; 0: nobody, or the object can't tell.
+    std::uint64_t (*holder)(const void* object) noexcept = nullptr;
 };
 
 /// A node in the frame (stack or coroutine frame) of an agent that waits.

@@ -3,6 +3,7 @@
 #include <sennit/sync.hpp>
 
 #include "support/test_loop.hpp"
+#include "support/virtual_clock.hpp"
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -31,7 +32,7 @@ TEST(Registry, tells_who_waits_for_what_and_who_holds_it) {
         EXPECT_STREQ(a.name, "the waiter");
         EXPECT_STREQ(a.site->object, "Lock");
         EXPECT_EQ(a.object, &lock);
-        EXPECT_EQ(a.holder, &wait::current_agent());
+        EXPECT_EQ(a.holder, wait::current_agent().id());
         EXPECT_FALSE(a.has_deadline);
         EXPECT_GT(a.since_ns, 0);
     }
@@ -42,6 +43,29 @@ TEST(Registry, tells_who_waits_for_what_and_who_holds_it) {
     EXPECT_NE(text.find("\"the holder\""), std::string::npos) << text;
     EXPECT_EQ(text.find("DEADLOCK"), std::string::npos) << text;
     lock.release();
+    loop.join();
+}
+
+TEST(Registry, tells_two_waits_of_one_agent_apart_though_the_clock_stands_still) {
+    testing::VirtualClock clock;
+    sync::Semaphore permits(0);
+    TestLoop loop;
+    loop.start();
+    auto& task = loop.spawn([&]() -> Co<> {
+        co_await permits.async_acquire();
+        co_await permits.async_acquire();
+    });
+    testing::wait_until_parked(task, &permits);
+    const auto first = task.snapshot();
+    permits.release();
+    wait::Agent::Snapshot second;
+    do { // the first one may still be on its way out
+        testing::wait_until_parked(task, &permits);
+        second = task.snapshot();
+    } while (second.wait == first.wait);
+    EXPECT_EQ(second.since_ns, first.since_ns);
+    EXPECT_EQ(second.object, first.object);
+    permits.release();
     loop.join();
 }
 
