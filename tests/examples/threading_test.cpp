@@ -69,6 +69,31 @@ TEST(Examples, ten_thousand_lockers_balance) {
 #endif
 }
 
+TEST(Examples, token_thread_pool_runs_ten_at_once) {
+    EXPECT_EQ(run_example("token_thread_pool"), Lines{"99 tasks, at most 10 at once"});
+}
+
+TEST(Examples, callback_thread_pool_reports_results_and_an_error_and_drops_the_rest) {
+    EXPECT_EQ(
+        run_example("callback_thread_pool"),
+        (Lines{"50 results, at most ten threads: yes, one error: thirteen is unlucky", "terminated: 1 of 20 ran"}));
+}
+
+TEST(Examples, thread_pool_executor_gives_five_results_in_order) {
+    Lines results;
+    for (int i = 0; i < 5; ++i) results.push_back("result of t" + std::to_string(i));
+    EXPECT_EQ(run_example("thread_pool_executor"), results);
+}
+
+TEST(Examples, download_threads_take_the_longest_and_not_the_sum) {
+    const Lines serial = run_example("download_serial"), threads = run_example("download_threads");
+    ASSERT_EQ(serial.size(), 1U);
+    ASSERT_EQ(threads.size(), 1U);
+    EXPECT_TRUE(serial[0].starts_with("serial: 5 files, 235050 bytes")) << serial[0];
+    EXPECT_TRUE(threads[0].starts_with("threads: 5 files, 235050 bytes")) << threads[0];
+    EXPECT_LT(number_at_end(threads[0]), 0.7 * number_at_end(serial[0])) << "1 s one after the other, 0.3 s at once";
+}
+
 TEST(Examples, named_threads_say_their_ten_names) {
     Lines names;
     for (int i = 0; i < 10; ++i) names.push_back("t." + std::to_string(i));
