@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <gtest/gtest.h>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -150,10 +151,24 @@ TEST(Examples, thread_local_students_are_each_threads_own) {
 
 TEST(Examples, burn_all_cores_uses_more_than_one_core) {
     if (std::thread::hardware_concurrency() < 2) GTEST_SKIP() << "there is one core";
-    // Against one loop in the same test: others may work on this machine, too. In Python the ratio is 1.
-    const Lines one = run_example("burn_all_cores", {"1"}), all = run_example("burn_all_cores");
-    ASSERT_EQ(all.size(), 1U);
-    EXPECT_GT(number_at_end(all[0]), 1.2 * number_at_end(one.at(0))) << all[0] << "; " << one[0];
+    // Against as many processes with one loop each, for others may work on this machine, too; at the best of some times.
+    // Threads that took turns, as Python's do, would get the share of one.
+    const unsigned cores = std::thread::hardware_concurrency();
+    double best = 0;
+    for (int i = 0; i < 5 && best < 0.8; ++i) {
+        double processes = 0;
+        std::vector<std::unique_ptr<subprocess::Popen>> loops;
+        for (unsigned c = 0; c < cores; ++c)
+            loops.push_back(std::make_unique<subprocess::Popen>(Lines{SENNIT_BIN_DIR "/examples/burn_all_cores", "1"},
+                                                                subprocess::PopenOptions{.stdout_ = subprocess::PIPE}));
+        for (auto& l : loops) {
+            std::string line = l->communicate().std_out;
+            line.pop_back();
+            processes += number_at_end(line);
+        }
+        best = std::max(best, number_at_end(run_example("burn_all_cores").at(0)) / processes);
+    }
+    EXPECT_GT(best, 0.8);
 }
 
 TEST(Examples, fork_twice_returns_twice_and_the_pids_agree) {
