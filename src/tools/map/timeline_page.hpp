@@ -34,7 +34,7 @@ button, input { font: inherit; color: inherit; background: var(--bg); border: 1p
 button { cursor: pointer } button:hover { border-color: var(--soft) } input { width: 210px } input::placeholder { color: var(--soft) }
 canvas { display: block; width: 100% } #lanes { cursor: grab; touch-action: none } #lanes.drag { cursor: grabbing } #whole { cursor: crosshair; touch-action: none; margin-bottom: 8px }
 .scroll { max-height: 66vh; overflow-y: auto }
-.lists { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 14px }
+.lists { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 14px; align-items: start }
 h2 { font-size: 13px; margin: 0 0 6px; font-weight: 600 } table { width: 100%; border-collapse: collapse; table-layout: fixed } td, th { padding: 3px 6px; text-align: left; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; border-top: 1px solid var(--grid) }
 th { color: var(--soft); font-weight: 400; font-size: 12px; border: 0 } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } tr[data-job] { cursor: pointer } tr[data-job]:hover td { background: var(--grid) }
 .none { color: var(--soft) } .out { color: var(--bad) }
@@ -94,7 +94,7 @@ tile(fmt(final.length), final.length === 1 ? "job" : "jobs");
 tile(fmt(failures.length), "failed", failures.length ? "bad" : "");
 tile(time(run.wall), "wall time");
 tile(fmt(+(final.length / run.wall * 1e6).toPrecision(4)), "jobs a second");
-tile((busy / run.wall).toFixed(2), "at once on average, of " + fmt(run.slots) + (run.slots === 1 ? " slot" : " slots"));
+tile((busy / run.wall).toFixed(2), "at once, of " + fmt(run.slots) + (run.slots === 1 ? " slot" : " slots"));
 tile((cpu / run.wall / run.cores * 100).toFixed(0) + " %", "CPU use of " + run.cores + (run.cores === 1 ? " core" : " cores"));
 const sorted = final.map(r => r[LONG]).sort((a, b) => a - b);
 tile(sorted.length ? time(sorted[Math.floor(sorted.length / 2)]) : "\u2013", "median job");
@@ -147,21 +147,30 @@ function drawLanes() {
     const y = axis + l * laneHeight + gap / 2, h = laneHeight - gap, lane = lanes[l];
     g.fillStyle = color.idle; g.fillRect(gutter, y, wide, h);
     if (l % every === 0) { g.fillStyle = color.soft; g.textAlign = "right"; g.fillText(String(l + 1), gutter - 6, y + h / 2); g.textAlign = "left"; }
-    // Jobs narrower than a pixel share it: its strength is the share of time that they fill, and failures stay visible.
-    let column = -1, fill = 0, worst = 0;
-    const put = () => { if (column < 0) return; g.globalAlpha = worst ? 1 : Math.min(1, .25 + .75 * fill); g.fillStyle = worst ? color.kinds[worst] : color.ok1; g.fillRect(gutter + column, y, worst ? 2 : 1, h); g.globalAlpha = 1; column = -1; fill = worst = 0; };
+    // Jobs narrower than a pixel or two share them: a pixel's strength is the share of time that they fill, and failures stay visible.
+    const fill = new Float64Array(Math.ceil(wide) + 3), worst = new Uint8Array(fill.length); let narrow = false;
     for (let i = firstAfter(lane, from); i < lane.length; ++i) {
       const r = lane[i], a = r[START], b = a + r[LONG]; if (a > to) break;
       const x0 = Math.max(0, (a - from) * k), x1 = Math.min(wide, (b - from) * k), q = kind(r), dim = query && !matches(r);
-      if (x1 - x0 < 1.6) { const c = Math.min(wide - 1, Math.floor(x0)); if (c !== column) { put(); column = c; } fill += dim ? 0 : x1 - x0; if (q && !dim) worst = worst === 1 ? 1 : q; if (found === r) mark(g, gutter + x0, y, 3, h); continue; }
-      put();
+      if (x1 - x0 < 1.6) {
+        narrow = true;
+        if (!dim) for (let c = Math.floor(x0); c < x1; ++c) fill[c] += Math.min(x1, c + 1) - Math.max(x0, c);
+        if (!dim) fill[Math.floor(x0)] += 1e-3; // seen, however short
+        if (q && !dim) { const c = Math.min(Math.floor(wide) - 1, Math.floor(x0)); worst[c] = worst[c] === 1 ? 1 : q; }
+        if (found === r) mark(g, gutter + x0, y, 3, h); continue;
+      }
       g.globalAlpha = dim ? .22 : 1; g.fillStyle = q ? color.kinds[q] : (r[SEQ] & 1 ? color.ok1 : color.ok2);
       g.fillRect(gutter + x0, y, Math.max(px, x1 - x0 - Math.min(1, (x1 - x0) * .2)), h);
       if (h >= 12 && x1 - x0 > 46) { g.save(); g.beginPath(); g.rect(gutter + x0, y, x1 - x0 - 3, h); g.clip(); g.fillStyle = q || (r[SEQ] & 1) ? "#fff" : "#0c1a2b"; g.fillText("#" + r[SEQ] + (x1 - x0 > 110 ? "  " + r[COMMAND] : ""), gutter + x0 + 5, y + h / 2 + .5); g.restore(); }
       g.globalAlpha = 1;
       if (found === r) mark(g, gutter + x0, y, Math.max(3, x1 - x0), h);
     }
-    put();
+    if (narrow) {
+      g.fillStyle = color.ok1;
+      for (let c = 0; c < wide; ++c) if (fill[c] > 0) { g.globalAlpha = Math.min(1, .25 + .75 * fill[c]); g.fillRect(gutter + c, y, Math.min(1, wide - c), h); }
+      g.globalAlpha = 1;
+      for (let c = 0; c < wide; ++c) if (worst[c]) { g.fillStyle = color.kinds[worst[c]]; g.fillRect(gutter + c, y, 2, h); }
+    }
   }
   $("range").textContent = from === 0 && to === end ? "the whole run, " + time(end) : time(from) + " \u2013 " + time(to) + "  (" + time(span()) + " of " + time(end) + ")";
 }
@@ -208,9 +217,9 @@ function tip(r, e) {
 function table(where, list, none) {
   if (!list.length) { $(where).append(element("div", none, "none")); return; }
   const t = element("table"), head = element("tr");
-  for (const [name, width, cls] of [["job", "72px", "n"], ["time", "82px", "n"], ["outcome", "112px"], ["command", "auto"]]) { const h = element("th", name, cls); h.style.width = width; head.append(h); }
+  for (const [name, width, cls] of [["job", "76px"], ["time", "82px", "n"], ["outcome", "112px"], ["command", "auto"]]) { const h = element("th", name, cls); h.style.width = width; head.append(h); }
   t.append(head);
-  for (const r of list) { const row = element("tr"); row.dataset.job = r[SEQ]; row.append(element("td", "#" + r[SEQ], "n"), element("td", time(r[LONG]), "n"), element("td", outcome(r), r[OUTCOME] === 0 ? "none" : "out"), element("td", r[COMMAND], "mono")); row.lastChild.title = r[COMMAND]; row.onclick = () => { focus(r); canvas.scrollIntoView({block: "nearest", behavior: "smooth"}); }; t.append(row); }
+  for (const r of list) { const row = element("tr"); row.dataset.job = r[SEQ]; row.append(element("td", "#" + r[SEQ]), element("td", time(r[LONG]), "n"), element("td", outcome(r), r[OUTCOME] === 0 ? "none" : "out"), element("td", r[COMMAND], "mono")); row.lastChild.title = r[COMMAND]; row.onclick = () => { focus(r); canvas.scrollIntoView({block: "nearest", behavior: "smooth"}); }; t.append(row); }
   $(where).append(t);
 }
 $("failedTitle").textContent = failures.length > 200 ? "Failures (the first 200 of " + fmt(failures.length) + ")" : "Failures";
