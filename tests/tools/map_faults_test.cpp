@@ -64,22 +64,37 @@ TEST(F24MapSignals, one_or_two_end_the_jobs_and_leave_everything_whole) {
     }
 }
 
-// F42: killed in the middle, then resumed.
+// F42: killed in the middle, then resumed; every second time with -k.
 TEST(F42MapKilled, a_log_from_which_resume_finishes_exactly_the_rest) {
     std::mt19937 random(7);
-    const int jobs = 400;
+    const int jobs = 400, slots = 4;
     for (int trial = 0; trial < by_tier(3, 20, 200); ++trial) {
         const Folder folder;
-        const std::string log = folder / "log", out = folder / "out";
+        const bool in_order = trial % 2 == 1;
+        const std::string log = folder / "log", out = folder / "out", runs = folder / "runs";
         std::ofstream(folder / "inputs") << numbers(jobs);
-        std::vector<std::string> args{
-            sennit_program, "map", "-j4", "--joblog", log, "-a", folder / "inputs", "--shell", "sleep 0.001; echo {}"};
-        int kills = 0;
+        std::ofstream(runs).flush();
+        std::vector<std::string> args{sennit_program,    "map",     "-j" + std::to_string(slots),
+                                      "--joblog",        log,       "-a",
+                                      folder / "inputs", "--shell", "echo {} >> " + runs + "; sleep 0.00{}; echo {}"};
+        if (in_order) args.insert(args.begin() + 2, "-k");
+        struct Kill {
+            std::size_t runs; // how many there had been
+            std::set<std::string> logged;
+        };
+        std::vector<Kill> kills;
+        const auto logged = [&log] {
+            std::set<std::string> sequences;
+            const std::vector<std::string> lines = split(content(log));
+            for (std::size_t i = 1; i < lines.size(); ++i)
+                EXPECT_TRUE(sequences.insert(lines[i].substr(0, lines[i].find('\t'))).second) << lines[i];
+            return sequences;
+        };
         for (std::size_t lines = 0;;) {
             const std::string line = "exec \"$@\" >> " + out;
             std::vector<std::string> whole{"sh", "-c", line, "sh"};
             std::vector<std::string> resumed = args;
-            if (kills > 0) resumed.insert(resumed.begin() + 2, "--resume");
+            if (!kills.empty()) resumed.insert(resumed.begin() + 2, "--resume");
             whole.insert(whole.end(), resumed.begin(), resumed.end());
             Popen map(whole);
             lines += random() % 150 + 1;
@@ -90,20 +105,73 @@ TEST(F42MapKilled, a_log_from_which_resume_finishes_exactly_the_rest) {
             wait_for_lines(log, lines);
             map.kill();
             map.wait();
-            ++kills;
-            lines = split(content(log)).size();
+            kills.push_back({split(content(runs)).size(), logged()});
+            lines = kills.back().logged.size();
         }
-        std::map<std::string, int> count;
-        for (const std::string& line : split(content(out))) ++count[line];
-        EXPECT_EQ(count.size(), static_cast<std::size_t>(jobs)) << "no output is lost";
-        int twice = 0;
-        for (const auto& [line, n] : count) twice += n - 1;
-        EXPECT_LE(twice, kills) << "at most the job between its output and its line is said again";
-        std::set<std::string> logged;
-        const std::vector<std::string> lines = split(content(log));
-        for (std::size_t i = 1; i < lines.size(); ++i)
-            EXPECT_TRUE(logged.insert(lines[i].substr(0, lines[i].find('\t'))).second) << lines[i];
-        EXPECT_EQ(logged.size(), static_cast<std::size_t>(jobs));
+        EXPECT_EQ(logged().size(), static_cast<std::size_t>(jobs));
+
+        std::vector<std::string> said = split(content(out));
+        if (!in_order) {
+            std::sort(said.begin(), said.end(),
+                      [](const std::string& x, const std::string& y) { return std::stoi(x) < std::stoi(y); });
+        }
+        const std::size_t all = said.size();
+        said.erase(std::unique(said.begin(), said.end()), said.end());
+        EXPECT_EQ(said, split(numbers(jobs))) << "no output is lost, and with -k it is in order";
+        EXPECT_LE(all - said.size(), kills.size()) << "at most the job between its output and its line is said again";
+
+        const std::vector<std::string> ran = split(content(runs));
+        for (const Kill& kill : kills)
+            for (std::size_t i = kill.runs; i < ran.size(); ++i)
+                EXPECT_FALSE(kill.logged.contains(ran[i])) << ran[i] << " was done and ran again";
+        // What ran when it was killed, and what had ended when others had taken the slots and was not yet noted down.
+        EXPECT_LE(ran.size(), static_cast<std::size_t>(jobs) + kills.size() * 2 * slots);
+        EXPECT_FALSE(std::filesystem::exists(log + ".kept"));
+    }
+}
+
+// F42: with -k, jobs are done long before their turn to be printed. They don't run again, whether killed or interrupted.
+TEST(F42MapKilled, jobs_done_before_their_turn_are_printed_from_what_was_kept) {
+    for (const int signal : {SIGKILL, SIGINT}) {
+        for (const std::string speaks : {"echo $1; echo error $1 >&2", ":"}) {
+            const Folder folder;
+            const std::string log = folder / "log", kept = log + ".kept", runs = folder / "runs", go = folder / "go";
+            std::vector<std::string> args{sennit_program,
+                                          "map",
+                                          "-j2",
+                                          "-k",
+                                          "--joblog",
+                                          log,
+                                          "-a",
+                                          folder / "inputs",
+                                          "sh",
+                                          "-c",
+                                          "echo $1 >> " + runs + "; test $1 != 1 || until test -e " + go +
+                                              "; do sleep 0.01; done; " + speaks,
+                                          "sh"};
+            std::ofstream(folder / "inputs") << numbers(50);
+            Popen map(args, {.stdout_ = PIPE, .stderr_ = PIPE});
+            if (speaks == ":")
+                wait_for_lines(log, 50);
+            else
+                wait_for_lines(kept, std::size_t{49 * 4}); // numbers, two outputs, an end
+            map.send_signal(signal);
+            EXPECT_EQ(map.communicate().std_out, "");
+            std::ofstream(go).flush();
+            args.insert(args.begin() + 2, "--resume");
+            const subprocess::CompletedProcess rest = subprocess::run(args, {.capture_output = true});
+            EXPECT_EQ(rest.returncode, 0);
+            std::string errors;
+            for (int i = 1; i <= 50; ++i) errors += "error " + std::to_string(i) + "\n";
+            EXPECT_EQ(rest.std_out, speaks == ":" ? "" : numbers(50));
+            EXPECT_EQ(rest.std_err, speaks == ":" ? "" : errors);
+            std::map<std::string, int> count;
+            for (const std::string& run : split(content(runs))) ++count[run];
+            EXPECT_EQ(count.size(), 50U);
+            for (const auto& [job, n] : count) EXPECT_EQ(n, job == "1" ? 2 : 1) << job;
+            EXPECT_EQ(split(content(log)).size(), 51U);
+            EXPECT_FALSE(std::filesystem::exists(kept));
+        }
     }
 }
 

@@ -66,6 +66,7 @@ struct Job {
     bool ended_by_us = false; // neither success nor failure: as if it had not run
     bool not_started = false;
     bool settled = false; // the books are kept
+    bool logged = false;  // before its turn to be printed: it has nothing to print
     int refused_code = 0;
     os::ExitStatus status;
     JobRecord record;

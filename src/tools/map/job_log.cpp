@@ -26,13 +26,6 @@ constexpr std::string_view header = "Seq\tHost\tStarttime\tJobRuntime\tSend\tRec
 // A `map` that was killed has a guard which ends its jobs and holds the lock until then.
 constexpr std::int64_t lock_patience_ns = 5'000'000'000;
 
-// FNV-1a, 64 bits.
-std::uint64_t hash_of(std::string_view text) noexcept {
-    std::uint64_t hash = 0xcbf29ce484222325;
-    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-    return hash;
-}
-
 bool parse_line(std::string_view text, JobLog::Line& line) {
     std::string_view field[9];
     for (std::size_t i = 0; i < 8; ++i) {
@@ -56,13 +49,21 @@ bool parse_line(std::string_view text, JobLog::Line& line) {
 
 } // namespace
 
+// FNV-1a, 64 bits.
+std::uint64_t command_hash(std::string_view command) noexcept {
+    std::uint64_t hash = 0xcbf29ce484222325;
+    for (const char c : command) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+    return hash;
+}
+
 JobLog::JobLog(std::string path, bool resume) : path_(std::move(path)) {
     int error = 0;
     fd_ = os::open_file(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_NOCTTY, error);
     if (!fd_) throw OSError(error, "cannot open the job log " + shell_word(path_));
     struct stat info {};
     ::fstat(fd_.get(), &info);
-    if (!S_ISREG(info.st_mode)) {
+    is_file_ = S_ISREG(info.st_mode);
+    if (!is_file_) {
         if (resume) throw UsageError("--resume: the job log " + shell_word(path_) + " is no file");
     } else {
         const auto give_up = base::monotonic_ns() + lock_patience_ns;
@@ -141,7 +142,8 @@ void JobLog::write(std::string_view line) {
 }
 
 void Resume::add(const JobLog::Line& line) {
-    done_.push_back({line.sequence, (hash_of(line.command) & ~std::uint64_t{1}) | (line.failed ? 1 : 0), done_.size()});
+    done_.push_back(
+        {line.sequence, (command_hash(line.command) & ~std::uint64_t{1}) | (line.failed ? 1 : 0), done_.size()});
 }
 
 void Resume::sort() {
@@ -162,7 +164,7 @@ bool Resume::is_done(std::uint64_t sequence, const std::string* command) {
     while (next_ < done_.size() && done_[next_].sequence < sequence) ++next_;
     if (next_ == done_.size() || done_[next_].sequence != sequence) return false;
     const std::uint64_t hash = done_[next_].hash;
-    if (command != nullptr && (hash_of(*command) & ~std::uint64_t{1}) != (hash & ~std::uint64_t{1}))
+    if (command != nullptr && (command_hash(*command) & ~std::uint64_t{1}) != (hash & ~std::uint64_t{1}))
         throw UsageError(
             "--resume: job " + std::to_string(sequence) + " is now " + for_terminal(*command, 200) +
             ", but the job log has another command for it. The command, the inputs and their order must be as in "

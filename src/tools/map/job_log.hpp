@@ -12,6 +12,9 @@
 
 namespace sennit::tools {
 
+/// By which two commands are told apart.
+std::uint64_t command_hash(std::string_view command) noexcept;
+
 /// The log of jobs, in GNU parallel's columns: Seq Host Starttime JobRuntime Send Receive Exitval Signal Command.
 ///
 /// A line is one job and one write() to a file opened for appending: a `map` that is killed leaves whole lines, at worst one
@@ -38,10 +41,13 @@ class JobLog {
     void write(std::string_view line);
 
     [[nodiscard]] const std::string& path() const noexcept { return path_; }
+    /// False for a device or a pipe.
+    [[nodiscard]] bool is_file() const noexcept { return is_file_; }
 
   private:
     std::string path_;
     os::Fd fd_;
+    bool is_file_ = false;
 };
 
 /// What an earlier run has done, from its log: which jobs need not run again, and that they were the same jobs.

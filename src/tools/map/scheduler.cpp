@@ -125,6 +125,7 @@ Scheduler::Scheduler(MapOptions options)
             log_->read([this](const JobLog::Line& line) { resume_->add(line); });
             resume_->sort();
         }
+        if (log_->is_file()) kept_.emplace(options_.job_log + ".kept", options_.resume);
     }
     if (!options_.results.empty() && !options_.dry_run) results_.emplace(options_.results);
     if (!options_.timeline.empty() && !options_.dry_run) timeline_.emplace(options_.timeline, title_of(options_));
@@ -169,7 +170,7 @@ void Scheduler::prepare(Job& job) {
     job.state = Job::State::ready;
     job.slot = 0;
     job.attempt = 0;
-    job.rendered = job.has_shown = job.settled = false;
+    job.rendered = job.has_shown = job.settled = job.logged = false;
 }
 
 // The command as people read it; made when somebody wants it.
@@ -209,8 +210,12 @@ void Scheduler::watch_inputs() {
 Job* Scheduler::take_next() {
     if (next_ != nullptr || inputs_ended_) return next_;
     constexpr int skipped_at_once = 10'000;
-    Job* const job = new_job();
+    Job* job = new_job();
     for (int skipped = 0; skipped < skipped_at_once;) {
+        if (resume_ && !room_for_output()) { // for what is kept
+            spare_.push_back(job);
+            return nullptr;
+        }
         switch (inputs_.next(job->inputs, job->cut)) {
         case Inputs::State::need_data:
             if (read_inputs()) continue;
@@ -231,7 +236,14 @@ Job* Scheduler::take_next() {
             const bool comparable = !template_.uses_slot();
             if (resume_->is_done(job->sequence, comparable ? &shown(*job) : nullptr)) {
                 summary_.skipped();
+                if (kept_) kept_->drop(job->sequence);
                 ++skipped;
+                continue;
+            }
+            if (print_kept(*job)) {
+                summary_.skipped();
+                ++skipped;
+                job = new_job();
                 continue;
             }
         }
@@ -241,6 +253,33 @@ Job* Scheduler::take_next() {
     spare_.push_back(job);
     skipped_some_ = true; // go on at once, but look at the rest of the world first
     return nullptr;
+}
+
+// A job that an earlier run finished and did not come to print: its turn is now, or comes. False: it has to run.
+bool Scheduler::print_kept(Job& job) {
+    if (!kept_) return false;
+    const KeptOutput::Entry* const entry = kept_->find(job.sequence, template_.uses_slot() ? nullptr : &shown(job));
+    if (entry == nullptr || (options_.resume_failed && entry->record.failed())) {
+        kept_->drop(job.sequence);
+        return false;
+    }
+    kept_->load(*entry, job.out.capture, job.err.capture);
+    job.slot = entry->record.slot;
+    template_.render({job.inputs, job.sequence, job.slot}, job.arguments);
+    job.has_shown = false;
+    job.record = entry->record;
+    job.record.inputs = job.inputs;
+    job.record.command = shown(job);
+    job.ended_by_us = false;
+    job.settled = true;
+    job.state = Job::State::finished;
+    // Behind an empty window its turn is now, and else comes with the jobs before it: the first of them runs.
+    if (options_.keep_order && !window_.empty())
+        window_.push_back(&job);
+    else
+        emit(job);
+    skipped_some_ = true;
+    return true;
 }
 
 // ---- starting them
@@ -741,6 +780,7 @@ void Scheduler::settle() {
     for (std::size_t i = 0; i < finished_.size(); ++i) settle(*finished_[i]);
     finished_.clear();
     if (options_.keep_order) emit_in_order();
+    keep_out_of_turn();
 }
 
 void Scheduler::settle(Job& job) {
@@ -773,7 +813,24 @@ void Scheduler::settle(Job& job) {
         if (halt == HaltRule::When::now) end_all();
         stopping_ = true;
     }
-    if (!options_.keep_order) emit(job);
+    if (!options_.keep_order)
+        emit(job);
+    else if (kept_)
+        out_of_turn_.push_back(&job);
+}
+
+// Those of the jobs settled just now whose turn has not come. (Those whose turn had come are free, or somebody else already.)
+void Scheduler::keep_out_of_turn() {
+    for (Job* const job : out_of_turn_) {
+        if (!job->settled || job->state != Job::State::finished) continue;
+        if (!options_.json && job->out.capture.empty() && job->err.capture.empty()) {
+            log_->write(JobLog::format(job->record));
+            job->logged = true;
+        } else {
+            kept_->add(job->record, job->out.capture, job->err.capture);
+        }
+    }
+    out_of_turn_.clear();
 }
 
 void Scheduler::emit_in_order() {
@@ -797,11 +854,15 @@ void Scheduler::emit(Job& job) {
         printer_.print(Printer::Stream::out, std::move(job.out.capture));
         printer_.print(Printer::Stream::err, std::move(job.err.capture));
     }
-    if (log_) {
+    if (log_ && !job.logged) {
+        const auto note_down = [this, sequence = job.record.sequence](const std::string& line) {
+            log_->write(line);
+            if (kept_) kept_->drop(sequence);
+        };
         if (printer_.empty())
-            log_->write(JobLog::format(job.record));
+            note_down(JobLog::format(job.record));
         else
-            printer_.after([this, line = JobLog::format(job.record)] { log_->write(line); });
+            printer_.after([note_down, line = JobLog::format(job.record)] { note_down(line); });
     }
     free(job);
 }

@@ -4,6 +4,7 @@
 #include "tools/map/inputs.hpp"
 #include "tools/map/job.hpp"
 #include "tools/map/job_log.hpp"
+#include "tools/map/kept_output.hpp"
 #include "tools/map/options.hpp"
 #include "tools/map/printer.hpp"
 #include "tools/map/progress.hpp"
@@ -48,7 +49,8 @@ namespace sennit::tools {
 /// 3. Pipes are looked at only once a job is older than `quiet_ns`, or when it has ended: most jobs end before, and cost one
 ///    wake-up instead of three. A job that writes much meanwhile waits for that long at most, once; after some that wrote
 ///    much, they are looked at from the start.
-/// 4. A line of the log is written after the job's output, so a log never tells of output that was lost.
+/// 4. A line of the log is written after the job's output, so a log never tells of output that was lost. A job that is done
+///    before its turn (-k) is kept in a file beside the log until then; one without output is logged at once.
 /// 5. Memory is bounded: inputs are read as jobs start; output above a mark goes to disk; no job starts while too much output,
 ///    or (with -k) too many jobs, wait.
 class Scheduler {
@@ -108,6 +110,8 @@ class Scheduler {
     void settle(Job& job);
     void emit(Job& job);
     void emit_in_order();
+    void keep_out_of_turn();
+    bool print_kept(Job& job);
     void print_json(Job& job);
     void fill_record(Job& job);
     void note(const std::string& text);
@@ -127,6 +131,7 @@ class Scheduler {
     Summary summary_;
     std::optional<JobLog> log_;
     std::optional<Resume> resume_;
+    std::optional<KeptOutput> kept_; // -k: beside the log, or left by an earlier run
     std::optional<Results> results_;
     std::optional<Timeline> timeline_;
     std::optional<Progress> progress_;
@@ -141,8 +146,9 @@ class Scheduler {
 
     std::deque<Job> jobs_; // owns; addresses stay
     std::vector<Job*> spare_, running_, finished_;
-    std::deque<Job*> window_;  // -k: in the order of the inputs, not yet printed
-    std::deque<Job*> retries_; // start before anything new
+    std::vector<Job*> out_of_turn_; // -k: settled just now
+    std::deque<Job*> window_;       // -k: in the order of the inputs, not yet printed
+    std::deque<Job*> retries_;      // start before anything new
     std::deque<std::pair<Job*, std::uint64_t>>
         quiet_; // running and not yet looked at, oldest first, with the job's turn
     std::set<std::pair<std::int64_t, Job*>> timers_;
