@@ -64,6 +64,37 @@ TEST(F24MapSignals, one_or_two_end_the_jobs_and_leave_everything_whole) {
     }
 }
 
+// F24: in its first milliseconds, before there is anything to end, or when all is over.
+TEST(F24MapSignals, one_at_any_moment_of_a_short_life_leaves_nothing_half_done) {
+    std::mt19937 random(static_cast<unsigned>(by_tier(1, 2, 3)));
+    const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    for (int trial = 0; trial < by_tier(12, 60, 300); ++trial) {
+        const Folder folder;
+        const int signal = signals[trial % 3];
+        Popen map({sennit_program, "map", "-j2", "-k", "--joblog", folder / "log", "--results", folder / "r",
+                   "--timeline", folder / "t.html", "sh", "-c",
+                   "sleep 0.01 & echo $! >> " + (folder / "pids") + "; echo {}; wait", ":::", "1", "2", "3"},
+                  {.stdout_ = PIPE, .stderr_ = PIPE});
+        os::poll_fds({}, std::chrono::microseconds(random() % 30'000)); // the random moment
+        map.send_signal(signal);
+        const auto [out, err] = map.communicate({}, std::chrono::minutes(1));
+        const int status = map.returncode().value_or(-1000);
+        // Before it takes signals it ends by this one; when all is done it may not see it any more.
+        EXPECT_TRUE(status == -signal || status == 128 + signal || status == 0) << status << err;
+        const std::vector<std::string> printed = split(out), log = split(content(folder / "log"));
+        EXPECT_EQ(printed.size(), log.empty() ? 0 : log.size() - 1) << err;
+        EXPECT_TRUE(printed == split(numbers(static_cast<int>(printed.size())))) << out;
+        if (status != -signal) {
+            EXPECT_THAT(content(folder / "t.html"), HasSubstr("</html>"));
+        }
+        if (std::filesystem::exists(folder / "r")) {
+            for (const auto& file : std::filesystem::recursive_directory_iterator(folder / "r"))
+                EXPECT_EQ(file.path().string().find(".part"), std::string::npos);
+        }
+        wait_until_gone(content(folder / "pids"));
+    }
+}
+
 // F42: killed in the middle, then resumed; every second time with -k.
 TEST(F42MapKilled, a_log_from_which_resume_finishes_exactly_the_rest) {
     std::mt19937 random(7);
@@ -196,7 +227,7 @@ TEST(F6MapKilled, leaves_no_orphan) {
 
 // F42: many lines of many jobs at once, in groups and line by line.
 TEST(F42MapOutput, never_mixes_lines) {
-    const int lines = by_tier(2'000, 20'000, 125'000);
+    const int lines = by_tier(20'000, 125'000, 125'000); // of eight jobs: a million
     for (const char* const option : {"--line-buffer", "-k"}) {
         const Ran ran = run_map({"-j8", option, "sh", "-c", "seq -f \"$1-%06.0f-" + std::string(60, 'x') + "\" $2",
                                  "sh", ":::", "1", "2", "3", "4", "5", "6", "7", "8", ":::", std::to_string(lines)});
@@ -212,42 +243,78 @@ TEST(F42MapOutput, never_mixes_lines) {
     }
 }
 
+std::size_t occurrences(const std::string& text, const std::string& of) {
+    std::size_t n = 0;
+    for (std::size_t at = 0; (at = text.find(of, at)) != std::string::npos; at += of.size()) ++n;
+    return n;
+}
+
 std::string hostile_name(std::mt19937& random) {
     static const std::vector<std::string> parts{
-        " ",  "'", "\"", "\\",  "$(id)",    "`id`", ";",    "&",        "|",   "\n",           "\t",
-        "\r", "*", "?",  "[a]", "{}",       "{.}",  "{1}",  "{#}",      "-rf", "--",           ":::",
-        "~",  "!", "#",  "%s",  "\x1b[31m", "\x7f", "\xff", "\xc3\x28", "é",   "\xe2\x80\xae", "😀",
-        "a",  "/", "..", "=",   "<",        ">",    "(",    ")"};
+        " ",           "'", "\"", "\\",  "$(id)",    "`id`", ";",    "&",        "|",         "\n",           "\t",
+        "\r",          "*", "?",  "[a]", "{}",       "{.}",  "{1}",  "{#}",      "-rf",       "--",           ":::",
+        "~",           "!", "#",  "%s",  "\x1b[31m", "\x7f", "\xff", "\xc3\x28", "é",         "\xe2\x80\xae", "😀",
+        "a",           "/", "..", "=",   "<",        ">",    "(",    ")",        "</script>", "<!--",         "&lt;",
+        "\xe2\x80\xa8"};
     std::string name;
     for (std::size_t n = random() % 9; n > 0; --n) name += parts[random() % parts.size()];
     return name;
 }
 
+// Each with a NUL behind it.
+std::string hostile_names(int count, unsigned seed) {
+    std::mt19937 random(seed);
+    std::string names;
+    for (int i = 0; i < count; ++i) names += hostile_name(random) + '\0';
+    return names;
+}
+
 // The names of F43: they arrive unaltered.
 TEST(F43MapNames, hostile_ones_arrive_as_they_are) {
     for (int trial = 0; trial < by_tier(1, 5, 20); ++trial) {
-        std::mt19937 random(static_cast<unsigned>(trial + 1));
         const int names = trial == 0 ? 10'000 : 2'000;
-        std::string input, expected, in_brackets;
-        for (int i = 0; i < names; ++i) {
-            const std::string name = hostile_name(random);
-            input += name + '\0';
-            expected += name + '\0';
-            in_brackets += "<" + name + ">" + '\0';
-        }
+        const std::string input = hostile_names(names, static_cast<unsigned>(trial + 1));
         const Folder folder;
-        const Ran ran = run_map(
-            {"-j2", "-k", "-0", "--joblog", folder / "log", "--timeline", folder / "t.html", "printf", "%s\\0"}, input);
+        const Ran ran = run_map({"-j2", "-k", "-0", "--joblog", folder / "log", "printf", "%s\\0"}, input);
         EXPECT_EQ(ran.status, 0);
-        EXPECT_TRUE(ran.out == expected);
+        EXPECT_TRUE(ran.out == input);
         EXPECT_EQ(split(content(folder / "log")).size(),
                   static_cast<std::size_t>(names + 1)); // a line each, whatever is in the name
         EXPECT_EQ(content(folder / "log").find('\x1b'), std::string::npos);
-        const auto shell_input = input.substr(0, input.find('\0', input.size() / 5) + 1);
-        const Ran shell = run_map({"-j2", "-k", "-0", "--shell", "printf '<%s>\\0' {}"}, shell_input);
-        EXPECT_TRUE(shell.out == in_brackets.substr(0, shell.out.size()));
-        EXPECT_EQ(std::count(shell.out.begin(), shell.out.end(), '\0'),
-                  std::count(shell_input.begin(), shell_input.end(), '\0'));
+    }
+}
+
+// ... and are quoted for a shell, in HTML and in JSON.
+TEST(F43MapNames, hostile_ones_are_data_to_shells_pages_and_json) {
+    for (int trial = 0; trial < by_tier(1, 5, 20); ++trial) {
+        const std::string input = hostile_names(by_tier(500, 2'000, 2'000), static_cast<unsigned>(trial + 101));
+        const Folder folder;
+        std::string in_brackets = "<";
+        for (const char c : input) in_brackets += c == '\0' ? std::string(">\0<", 3) : std::string(1, c);
+        in_brackets.pop_back();
+        const Ran shell = run_map({"-j2", "-k", "-0", "--shell", "printf '<%s>\\0' {}"}, input);
+        EXPECT_EQ(shell.status, 0);
+        EXPECT_TRUE(shell.out == in_brackets);
+
+        const Ran json = run_map({"-j2", "-k", "-0", "--json", "--timeline", folder / "t.html", "printf", "%s"}, input);
+        const std::string page = content(folder / "t.html"); // its own elements: the rows, the run, the program
+        EXPECT_EQ(occurrences(page, "</script>"), 3U);
+        EXPECT_EQ(occurrences(page, "<!--"), 0U);
+        EXPECT_EQ(occurrences(page, "\x1b"), 0U);
+        std::ofstream(folder / "names", std::ios::binary) << input;
+        const auto checked = subprocess::run({"python3", "-c", R"(
+import base64, json, sys
+names = open(sys.argv[1], 'rb').read().split(b'\0')[:-1]
+def raw(value): return base64.b64decode(value['base64']) if isinstance(value, dict) else value.encode()
+jobs = [json.loads(line) for line in sys.stdin.read().split('\n') if line]
+assert len(jobs) == len(names), (len(jobs), len(names))
+for name, job in zip(names, jobs):
+    assert [raw(i) for i in job['inputs']] == [name], (name, job)
+    assert raw(job['stdout']) == name and raw(job['command'][2]) == name, (name, job)
+)",
+                                              folder / "names"},
+                                             {.input = json.out, .capture_output = true});
+        EXPECT_EQ(checked.returncode, 0) << checked.std_err;
     }
 }
 
