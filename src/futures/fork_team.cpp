@@ -227,8 +227,8 @@ void ForkTeam::run(ForkJob& job) noexcept {
     ForkWait* waiter = job.waiter_;
     job.waiter_ = nullptr;
     if (waiter && !waiter->settle(wait::Outcome::woken)) waiter = nullptr;
-    // release: meets join(). The last touch of the job, if nobody waits for it.
-    job.state_.store(ForkJob::State::done, memory_order_release);
+    // relaxed: under the lock, which its owner takes once more (take_error) before it goes on.
+    job.state_.store(ForkJob::State::done, memory_order_relaxed);
     if (waiter) {
         mutex_.unlock();
         waiter->agent().unpark(*waiter);
@@ -320,8 +320,8 @@ bool ForkTeam::idle(Idleness& me) noexcept {
 // ---- joining
 
 bool ForkTeam::join(ForkJob& job, bool& agent_cancelled) noexcept {
-    // acquire: meets run().
-    if (job.state_.load(memory_order_acquire) == ForkJob::State::done) return false;
+    // relaxed: what is seen is final, and the caller takes the lock before it touches what the job has left.
+    if (job.state_.load(memory_order_relaxed) == ForkJob::State::done) return false;
     bool interruptible = true;
     mutex_.lock();
     // relaxed, here and below: under the lock.

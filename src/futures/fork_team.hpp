@@ -16,9 +16,11 @@
 // 2. What stands in a scope's list before a frame is older, and holds more work; so head_ alone tells what was given away.
 // 3. No wake-up is lost: i3 and j3 link their wait under the lock under which they found nothing; o4 and i5 claim it under
 //    the same lock.
-// 4. Order: the frame is written before o4 unlocks, which meets i1: who runs a job sees what its owner did before. i5 meets
-//    j4 (by the lock, or by the release of `done` and its acquire): the owner sees the result. `wanted` carries no data.
-// 5. The job dies by j4; i5 touches it last in storing `done`. The wait in j3 is on the owner's stack: who claims it
+// 4. Order: all that is shared is under one lock. The frame is written before o4 unlocks, which meets i1: who runs a job sees
+//    what its owner did before. i5 meets j4, which takes the lock (take_error) even if it has seen `done` without it: the
+//    owner sees the result. `wanted` and the counts of offers carry no data: seen late, they delay; seen early, somebody
+//    looks under the lock in vain. So their orders are relaxed.
+// 5. The job dies after j4 has had the lock, when i5 has ended. The wait in j3 is on the owner's stack: who claims it
 //    unparks it, and only then does the owner go on (wait/waiter.hpp).
 // 6. Joins end (P11): who waits for a job runs only offers that descend from it, so what it runs never waits for a frame
 //    below it on its own stack; and it parks only while others run the job, or a descendant which they can take.
@@ -70,7 +72,7 @@ class ForkTeam {
     /// The call is not young any more: from now on others are to help.
     void grow_up(ForkScope& scope) noexcept;
     void offer(ForkScope& scope, ForkJob& job) noexcept;
-    /// True: taken back, the caller runs it. False: done. `agent_cancelled`: the calling agent was, meanwhile; then the job
+    /// True: taken back, the caller runs it. False: done; next is take_error(). `agent_cancelled`: the calling agent was, meanwhile; then the job
     /// has been cancelled, too.
     bool join(ForkJob& job, bool& agent_cancelled) noexcept;
     /// Nothing that belongs to the job, or to the scope, is wanted any more.

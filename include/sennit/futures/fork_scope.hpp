@@ -44,7 +44,7 @@ class ForkJob : public base::ListNode {
     friend class ForkWait;
     friend class futures::ForkScope;
     enum class State : std::uint8_t { offered, taken, done };
-    // Changed under the team's lock; `done` is the last touch of who ran it.
+    // Changed under the team's lock.
     atomic<State> state_{State::offered};
     plain<bool> cancelled_ = false; // under the lock, as all that follows
     plain<bool> failed_ = false;    // its owner's scope has been told that it threw
