@@ -13,6 +13,7 @@
 #include <cstring>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <malloc.h>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -57,6 +58,8 @@ int main(int argc, char** argv) {
     if (!death_test.empty()) ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     ::testing::InitGoogleMock(&argc, argv);
     if (::testing::GTEST_FLAG(list_tests)) return RUN_ALL_TESTS();
+    // glibc makes an arena a thread, up to eight a core, and keeps them: mappings that no test can help.
+    ::mallopt(M_ARENA_MAX, 2);
     sennit::testing::link_shim();
     ::testing::UnitTest::GetInstance()->listeners().Append(new Around);
     sennit::testing::Watchdog::start();
