@@ -42,9 +42,8 @@ namespace sennit::futures {
 namespace {
 
 constexpr std::uint32_t batch_size = 64;
-// How much of its stack a worker may use for running nested tasks in place of waiting; beyond that, another thread helps.
-constexpr std::size_t nested_stack_bytes = 1024 * 1024;
-constexpr std::size_t nested_stack_share = 4; // and of a stack of a given size, this part
+// Which part of its stack a worker may use for running nested tasks in place of waiting; beyond that, another thread helps.
+constexpr std::size_t nested_stack_share = 2;
 // How often a worker looks for new work before it sleeps: some 10 microseconds, what a wake-up costs.
 constexpr unsigned max_search_turns = 300;
 
@@ -64,6 +63,8 @@ class Batch {
             if (top == bottom) return nullptr;
             // relaxed: ordered by the window; a stale one is thrown away with the failed exchange.
             sync::Task* task = slots_[top % batch_size].load(memory_order_relaxed);
+            // The submitter's core has written it: fetch one while two others run.
+            if (bottom - top > 2) __builtin_prefetch(slots_[(top + 2) % batch_size].load(memory_order_relaxed), 1);
             const std::uint64_t next = (seen & ~std::uint64_t{0xffffffff}) | (top + 1U);
             // acq_rel: acquire meets fill(): the task's contents; release: the slot was read before it may be filled again.
             if (window_.compare_exchange_weak(seen, next, memory_order_acq_rel, memory_order_acquire)) return task;
@@ -168,6 +169,7 @@ class ThreadPoolExecutor::Impl final : public std::enable_shared_from_this<Threa
         const wait::Agent* agent = nullptr;
         Batch batch;
         const char* stack_at_start = nullptr;
+        std::size_t nested_stack_bytes = 0;
         os::FutexWord woken{0}; // 1: taken off the sleepers, go and look
     };
     // Whom to call for help: a sleeper, or a new thread.
@@ -379,6 +381,7 @@ void* ThreadPoolExecutor::Impl::worker_main(void* argument) noexcept {
 void ThreadPoolExecutor::Impl::work(Worker& me) noexcept {
     char here = 0;
     me.stack_at_start = &here;
+    me.nested_stack_bytes = os::stack_bytes_of_this_thread() / nested_stack_share;
     try {
         const std::string name = options_.thread_name_prefix + "_" + std::to_string(me.index);
         wait::current_agent().set_name(name);
@@ -498,9 +501,7 @@ bool ThreadPoolExecutor::Impl::Worker::help(sync::FutureCore& future) {
     char here = 0;
     const auto used =
         static_cast<std::size_t>(stack_at_start > &here ? stack_at_start - &here : &here - stack_at_start);
-    const std::size_t stack = pool.options_.stack_size;
-    if (used > (stack == 0 ? nested_stack_bytes : stack / nested_stack_share)) return false;
-    const ForkEntry::Aside aside; // the task is not part of the call that this worker may be in
+    if (used > nested_stack_bytes) return false;
     return future.run_here(&pool);
 }
 

@@ -76,6 +76,15 @@ int start_thread(pthread_t& handle, void* (*entry)(void*), void* argument, std::
     return e;
 }
 
+std::size_t stack_bytes_of_this_thread() noexcept {
+    pthread_attr_t attributes;
+    if (::pthread_getattr_np(::pthread_self(), &attributes) != 0) return 0;
+    std::size_t bytes = 0;
+    if (::pthread_attr_getstacksize(&attributes, &bytes) != 0) bytes = 0;
+    ::pthread_attr_destroy(&attributes);
+    return bytes;
+}
+
 pthread_t this_thread() noexcept { return ::pthread_self(); }
 
 std::uintptr_t thread_number(pthread_t handle) noexcept { return static_cast<std::uintptr_t>(handle); }

@@ -12,6 +12,8 @@
 // 4. Whoever completes holds a reference until f3 has ended: so the core outlives its own completion.
 #include <sennit/sync/future_core.hpp>
 
+#include <sennit/wait/wait_queue.hpp>
+
 #include <cstdio>
 #include <typeinfo>
 
@@ -36,11 +38,18 @@ constinit atomic<UnseenErrorHook> unseen_error_hook{print_unseen_error};
 
 constinit const wait::WaitSite FutureCore::wait_site{"Future", "result"};
 
-FutureCore::~FutureCore() {
-    while (base::ListNode* n = observers_.pop_front()) static_cast<FutureObserver*>(n)->discard();
-    // relaxed: the last owner; the release of the reference has ordered all others before.
-    if (error_ && error_unseen_.load(memory_order_relaxed))
-        report_unseen_error(std::move(error_), "a task whose future nobody asked for its result");
+FutureCore::~FutureCore() SENNIT_NO_TSA {
+    // The last owner: the release of the reference has ordered all others before.
+    while (first_) {
+        auto& observer = static_cast<FutureObserver&>(*first_);
+        unlink(observer);
+        observer.discard();
+    }
+    const std::uint32_t state = state_.load(memory_order_relaxed);
+    if (!(state & failed)) return;
+    std::exception_ptr error = stored_error();
+    std::destroy_at(&stored_error());
+    if (state & unseen) report_unseen_error(std::move(error), "a task whose future nobody asked for its result");
 }
 
 bool FutureCore::claim() noexcept {
@@ -54,7 +63,7 @@ bool FutureCore::claim() noexcept {
     }
 }
 
-bool FutureCore::attend(const wait::WaitQueue::Guard&) noexcept {
+bool FutureCore::attend() noexcept {
     std::uint32_t seen = state_.load(memory_order_acquire);
     while ((seen & status_mask) < cancelled) {
         if ((seen & attended) ||
@@ -64,13 +73,42 @@ bool FutureCore::attend(const wait::WaitQueue::Guard&) noexcept {
     return false;
 }
 
+void FutureCore::link(FutureObserver& observer) noexcept {
+    base::ListNode* const first = first_;
+    if (!first) {
+        observer.prev = observer.next = &observer;
+        first_ = &observer;
+        return;
+    }
+    base::ListNode* const last = first->prev;
+    observer.prev = last;
+    observer.next = first;
+    last->next = first->prev = &observer;
+}
+
+void FutureCore::unlink(FutureObserver& observer) noexcept {
+    base::ListNode* const next = observer.next;
+    if (next == &observer)
+        first_ = nullptr;
+    else if (first_ == &observer)
+        first_ = next;
+    base::IntrusiveList::remove(observer);
+}
+
 void FutureCore::tell_all() noexcept {
     base::IntrusiveList observers;
     {
-        wait::WakeList wakes;
-        wait::WaitQueue::Guard guard(queue_);
-        queue_.claim_all(guard, wakes);
-        observers.splice_back(observers_);
+        wait::WakeList wakes; // wakes after the guard
+        os::MutexGuard guard(mutex_);
+        while (first_) {
+            auto& observer = static_cast<FutureObserver&>(*first_);
+            unlink(observer);
+            if (wait::Wait* w = observer.waiter()) {
+                if (w->settle(wait::Outcome::woken)) wakes.add(*w);
+            } else {
+                observers.push_back(observer);
+            }
+        }
     }
     // A last reference may be given back by a callback: who called finish() or cancel() holds one of its own.
     while (base::ListNode* n = observers.pop_front()) {
@@ -99,9 +137,9 @@ bool FutureCore::cancel() noexcept {
 
 void FutureCore::observe(FutureObserver& observer) {
     {
-        wait::WaitQueue::Guard guard(queue_);
-        if (attend(guard)) {
-            observers_.push_back(observer);
+        os::MutexGuard guard(mutex_);
+        if (attend()) {
+            link(observer);
             return;
         }
     }
@@ -113,25 +151,24 @@ void FutureCore::observe(FutureObserver& observer) {
 }
 
 bool FutureCore::unobserve(FutureObserver& observer) noexcept {
-    wait::WaitQueue::Guard guard(queue_);
+    os::MutexGuard guard(mutex_);
     // Once it is done the list is tell_all()'s, which goes through it without the lock. Before, it waits for us.
     if (done() || !observer.linked()) return false;
-    base::IntrusiveList::remove(observer);
+    unlink(observer);
     return true;
 }
 
 bool FutureCore::WaitOp::step() noexcept {
+    if (linked_ && outcome() == wait::Outcome::woken) return true;
+    os::MutexGuard guard(core_.mutex_);
     if (!linked_) {
-        wait::WaitQueue::Guard guard(core_.queue_);
-        if (!core_.attend(guard)) return true;
+        if (!core_.attend()) return true;
         arm();
-        core_.queue_.push_back(guard, *this);
+        core_.link(link_);
         linked_ = true;
         return false;
     }
-    if (outcome() == wait::Outcome::woken) return true;
-    wait::WaitQueue::Guard guard(core_.queue_);
-    core_.queue_.remove(guard, *this);
+    if (link_.linked()) core_.unlink(link_);
     cancelled_ = outcome() == wait::Outcome::cancelled;
     return true;
 }

@@ -51,9 +51,7 @@ void FutureGroup::Node::on_done(FutureCore& future) {
         b.last = this;
         all = --b.left == 0;
     }
-    if (all || b.until == Until::first_done ||
-        (b.until == Until::first_error && !future.was_cancelled() && future.error()))
-        b.flag.set();
+    if (all || b.until == Until::first_done || (b.until == Until::first_error && future.has_failed())) b.flag.set();
     b.ready.release();
     b.release();
 }

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <gtest/gtest.h>
+#include <malloc.h>
 #include <map>
 #include <memory>
 #include <ranges>
@@ -558,6 +559,7 @@ TEST(Nested, surplus_workers_go_when_those_that_waited_are_back) {
 }
 
 TEST(Nested, a_hundred_thousand_nested_submits_with_waits_end_in_a_pool_of_two) {
+    ::mallopt(M_ARENA_MAX, 2); // glibc keeps the arenas that it makes for threads, and the instruments count mappings
     ThreadPoolExecutor pool(2);
     constexpr int depth = 100'000;
     struct Descend {

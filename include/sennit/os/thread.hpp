@@ -17,6 +17,9 @@ void forget_thread_id() noexcept;
 /// stack_bytes 0: the system's default. Returns 0 or an errno (EAGAIN: no more threads or memory; EINVAL: bad stack size).
 int start_thread(pthread_t& handle, void* (*entry)(void*), void* argument, std::size_t stack_bytes) noexcept;
 
+/// How large the calling thread's stack is; 0 when the system does not say. Not for the main thread, whose stack grows.
+std::size_t stack_bytes_of_this_thread() noexcept;
+
 /// The calling thread's handle, and as a number.
 pthread_t this_thread() noexcept;
 std::uintptr_t thread_number(pthread_t handle) noexcept;

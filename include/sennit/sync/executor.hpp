@@ -40,8 +40,12 @@ class TaskState final : public FutureState<R>, public Task {
   public:
     // Two references: the future's and the queue's.
     template <class G, class... Given>
-    explicit TaskState(G&& f, Given&&... args)
-        : Base(2), call_(std::in_place, std::forward<G>(f), std::forward<Given>(args)...) {}
+    explicit TaskState(G&& f, Given&&... args) : Base(2), call_(std::forward<G>(f), std::forward<Given>(args)...) {
+        this->has_call_ = true;
+    }
+    ~TaskState() override {
+        if (this->has_call_) std::destroy_at(&call_);
+    }
 
     void run() noexcept override {
         execute();
@@ -54,7 +58,7 @@ class TaskState final : public FutureState<R>, public Task {
     }
     void fail_and_drop(const std::exception_ptr& error) noexcept override {
         if (Base::start()) {
-            call_.reset();
+            drop_call();
             Base::set_error(error);
             Base::finish();
         }
@@ -80,13 +84,19 @@ class TaskState final : public FutureState<R>, public Task {
         } catch (...) {
             Base::set_error(std::current_exception());
         }
-        call_.reset(); // neither callable nor arguments outlive the call
+        drop_call(); // neither callable nor arguments outlive the call
         Base::finish();
         return true;
     }
     // Moved into the call; a reference (std::ref) stays one.
-    R invoke() { return std::apply(std::move(call_->f), std::move(call_->args)); }
-    std::optional<Call> call_;
+    R invoke() { return std::apply(std::move(call_.f), std::move(call_.args)); }
+    void drop_call() noexcept {
+        std::destroy_at(&call_);
+        this->has_call_ = false;
+    }
+    union {
+        Call call_; // while has_call_
+    };
 };
 
 struct MoveOut {

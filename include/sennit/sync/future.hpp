@@ -201,7 +201,7 @@ class Future {
     }
     void rethrow() const {
         if (state_->was_cancelled()) detail::throw_cancelled();
-        if (state_->error()) {
+        if (state_->has_failed()) {
             state_->mark_error_seen();
             std::rethrow_exception(state_->error());
         }

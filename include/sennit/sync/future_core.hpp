@@ -3,8 +3,10 @@
 #include <sennit/base/atomic.hpp>
 #include <sennit/base/deadline.hpp>
 #include <sennit/base/errors.hpp>
+#include <sennit/os/mutex.hpp>
 #include <sennit/sync/awaitable.hpp>
-#include <sennit/wait/wait_queue.hpp>
+#include <sennit/sync/task_memory.hpp>
+#include <sennit/wait/waiter.hpp>
 
 #include <cstdint>
 #include <exception>
@@ -25,8 +27,10 @@ class FutureObserver : public base::ListNode {
     FutureObserver& operator=(const FutureObserver&) = delete;
     /// Called once, by who completes the future, outside of its lock; may destroy *this. What it throws is reported.
     virtual void on_done(FutureCore& future) = 0;
-    /// Called instead when the future dies undone, or the observer is not wanted any more.
+    /// Called instead when the future dies undone.
     virtual void discard() noexcept = 0;
+    /// An agent that waits, to be woken instead of the call of on_done(); nullptr: none.
+    virtual wait::Wait* waiter() noexcept { return nullptr; }
 
   protected:
     virtual ~FutureObserver() = default;
@@ -37,10 +41,14 @@ class FutureObserver : public base::ListNode {
 ///   pending ──start()──> running ──finish()──> finished
 ///      └──cancel()──> cancelled                                    (both ends are "done")
 ///
-/// The state word has the status in its low bits, and two more:
+/// The state word has the status in its low bits, and four more:
 ///   attended   somebody waits or wants to be called. Who completes looks for them, under the lock, only when it is set; who
 ///              attends sets it under the lock, unless the future is done. May be set with nobody left: a needless look.
 ///   claimed    somebody has the right to finish it: an executor from start() on, or who sets the result by hand.
+///   failed     an error was stored in the place of a value.
+///   unseen     and nobody has looked at it.
+///
+/// Cost      40 bytes, in which a value of up to 8 has its place, so that with a small task all is on one cache line.
 class FutureCore {
   public:
     FutureCore(const FutureCore&) = delete;
@@ -49,8 +57,9 @@ class FutureCore {
     // ---- for owners of a reference
     void retain() noexcept { references_.fetch_add(1, memory_order_relaxed); } // whoever copies has one already
     void release() noexcept {
-        // acq_rel: all that the other owners did is before the destruction.
-        if (references_.fetch_sub(1, memory_order_acq_rel) == 1) destroy();
+        // acquire and acq_rel: all that the other owners did is before the destruction. Who sees that it is alone stays so.
+        if (references_.load(memory_order_acquire) == 1 || references_.fetch_sub(1, memory_order_acq_rel) == 1)
+            delete this;
     }
 
     // ---- for whoever produces the value
@@ -67,10 +76,11 @@ class FutureCore {
         if (before & attended) [[unlikely]]
             tell_all();
     }
+    /// In place of a value, by who may finish it.
     void set_error(std::exception_ptr error) noexcept {
-        error_ = std::move(error);
-        // relaxed: only read by the last owner and by who sees `finished`; both are ordered after this.
-        error_unseen_.store(true, memory_order_relaxed);
+        ::new (static_cast<void*>(small_)) std::exception_ptr(std::move(error));
+        // relaxed: read by who sees `finished`, and by the last owner; both are ordered after this.
+        state_.fetch_or(failed | unseen, memory_order_relaxed);
     }
 
     // ---- for everybody
@@ -87,9 +97,13 @@ class FutureCore {
     /// pending -> cancelled: true, also when it was cancelled before. False when it runs or has finished.
     bool cancel() noexcept;
     /// After done().
-    [[nodiscard]] const std::exception_ptr& error() const noexcept { return error_; }
+    [[nodiscard]] std::exception_ptr error() const noexcept { return has_failed() ? stored_error() : nullptr; }
+    /// After done().
+    [[nodiscard]] bool has_failed() const noexcept { return state_.load(memory_order_relaxed) & failed; }
     /// Somebody has looked at the error: it need not be reported when the last owner lets go.
-    void mark_error_seen() noexcept { error_unseen_.store(false, memory_order_relaxed); }
+    void mark_error_seen() noexcept {
+        if (state_.load(memory_order_relaxed) & unseen) state_.fetch_and(~unseen, memory_order_relaxed);
+    }
     /// True when the caller's is the last reference. acquire: what former owners did is over.
     [[nodiscard]] bool is_sole_owner() const noexcept { return references_.load(memory_order_acquire) == 1; }
 
@@ -114,7 +128,16 @@ class FutureCore {
         }
 
       private:
+        // What stands in the future's list. Not the Wait's own node, which is for who wakes it.
+        struct Link final : FutureObserver {
+            explicit Link(WaitOp& o) noexcept : op(o) {}
+            void on_done(FutureCore&) override {}
+            void discard() noexcept override {}
+            wait::Wait* waiter() noexcept override { return &op; }
+            WaitOp& op;
+        };
         FutureCore& core_;
+        Link link_{*this};
         bool linked_ = false;
         bool cancelled_ = false;
     };
@@ -143,14 +166,33 @@ class FutureCore {
         return false; // nobody's task: set by hand
     }
 
+    static void* operator new(std::size_t bytes) { return TaskMemory::take(bytes); }
+    static void operator delete(void* memory, std::size_t bytes) noexcept { TaskMemory::give_back(memory, bytes); }
+    static void* operator new(std::size_t bytes, std::align_val_t alignment) {
+        return ::operator new(bytes, alignment);
+    }
+    static void operator delete(void* memory, std::size_t bytes, std::align_val_t alignment) noexcept {
+        ::operator delete(memory, bytes, alignment);
+    }
+
   protected:
     explicit FutureCore(std::uint32_t references) noexcept : references_(references) {}
     virtual ~FutureCore();
-    virtual void destroy() noexcept { delete this; }
+    /// For destructors: whether there is a value.
+    [[nodiscard]] bool has_value() const noexcept {
+        // relaxed: the last owner, ordered by release().
+        return (state_.load(memory_order_relaxed) & (status_mask | failed)) == finished;
+    }
+    /// Room for a small value, or the error.
+    [[nodiscard]] void* small_room() noexcept { return small_; }
+    static constexpr std::size_t small_bytes = sizeof(std::exception_ptr);
 
   private:
     static constexpr std::uint32_t pending = 0, running = 1, cancelled = 2, finished = 3, status_mask = 3, attended = 4,
-                                   claimed = 8;
+                                   claimed = 8, failed = 16, unseen = 32;
+    const std::exception_ptr& stored_error() const noexcept {
+        return *std::launder(reinterpret_cast<const std::exception_ptr*>(small_));
+    }
     bool leave_pending(std::uint32_t to) noexcept {
         std::uint32_t seen = state_.load(memory_order_relaxed);
         while ((seen & status_mask) == pending) {
@@ -160,16 +202,22 @@ class FutureCore {
         return false;
     }
     void tell_all() noexcept;
-    // Under the queue's lock: true when `attended` is set and the future was not done then.
-    bool attend(const wait::WaitQueue::Guard& guard) noexcept;
+    // True when `attended` is set and the future was not done then.
+    bool attend() noexcept SENNIT_REQUIRES(mutex_);
+    void link(FutureObserver& observer) noexcept SENNIT_REQUIRES(mutex_);
+    void unlink(FutureObserver& observer) noexcept SENNIT_REQUIRES(mutex_);
     static const wait::WaitSite wait_site;
 
     atomic<std::uint32_t> state_{pending};
     atomic<std::uint32_t> references_;
-    atomic<bool> error_unseen_{false};
-    std::exception_ptr error_;
-    wait::WaitQueue queue_;
-    base::IntrusiveList observers_; // under the queue's lock
+    os::Mutex mutex_;
+
+  protected:
+    bool has_call_ = false; ///< for a task in the same object: its callable is there. In what would be padding
+
+  private:
+    plain<base::ListNode*> first_ SENNIT_GUARDED_BY(mutex_) = nullptr; // a ring of FutureObservers, oldest first
+    alignas(std::exception_ptr) unsigned char small_[small_bytes];
 };
 
 /// While it lives the calling worker is away, and its executor makes up for it. For a hook of nullptr: nothing.
@@ -191,21 +239,31 @@ class Absence {
 /// The core with room for a value of type T.
 template <class T>
 class FutureState : public FutureCore {
+    static constexpr bool is_small = sizeof(T) <= small_bytes && alignof(T) <= small_bytes;
+
   public:
     explicit FutureState(std::uint32_t references) noexcept : FutureCore(references) {}
     ~FutureState() override {
-        if (has_value_) std::destroy_at(value());
+        if (has_value()) std::destroy_at(value());
     }
     template <class... Args>
     void emplace(Args&&... args) {
-        ::new (static_cast<void*>(storage_)) T(std::forward<Args>(args)...);
-        has_value_ = true;
+        ::new (room()) T(std::forward<Args>(args)...);
     }
-    T* value() noexcept { return std::launder(reinterpret_cast<T*>(storage_)); }
+    T* value() noexcept { return std::launder(static_cast<T*>(room())); }
 
   private:
-    alignas(T) unsigned char storage_[sizeof(T)];
-    bool has_value_ = false;
+    struct Nothing {};
+    struct Large {
+        alignas(T) unsigned char bytes[sizeof(T)];
+    };
+    void* room() noexcept {
+        if constexpr (is_small)
+            return small_room();
+        else
+            return large_.bytes;
+    }
+    [[no_unique_address]] std::conditional_t<is_small, Nothing, Large> large_;
 };
 template <>
 class FutureState<void> : public FutureCore {
@@ -218,11 +276,8 @@ template <class T>
 class FutureState<T&> : public FutureCore {
   public:
     explicit FutureState(std::uint32_t references) noexcept : FutureCore(references) {}
-    void emplace(T& value) noexcept { value_ = &value; }
-    T* value() noexcept { return value_; }
-
-  private:
-    T* value_ = nullptr;
+    void emplace(T& value) noexcept { ::new (small_room()) T*(&value); }
+    T* value() noexcept { return *std::launder(static_cast<T**>(small_room())); }
 };
 
 /// Gets errors that nobody can catch: thrown by a done-callback, or kept in a future whose last owner let go without having
