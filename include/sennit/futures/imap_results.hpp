@@ -1,7 +1,7 @@
 #pragma once
 
 #include <sennit/sync/executor.hpp>
-#include <sennit/sync/queue.hpp>
+#include <sennit/sync/semaphore.hpp>
 
 #include <cstddef>
 #include <deque>
@@ -55,7 +55,7 @@ class [[nodiscard]] ImapResults {
     };
     ImapResults(std::unique_ptr<Source> source, bool ordered, std::size_t ahead)
         : source_(std::move(source)), ahead_(ahead) {
-        if (!ordered) done_ = std::make_shared<Done>();
+        if (!ordered) done_ = std::make_shared<sync::Semaphore>(0);
         refill();
     }
     ImapResults(ImapResults&&) noexcept = default;
@@ -105,8 +105,6 @@ class [[nodiscard]] ImapResults {
     std::default_sentinel_t end() const noexcept { return {}; }
 
   private:
-    using Done = sync::SimpleQueue<Task>;
-
     void refill() {
         while (source_ && pending_.size() < ahead_) {
             try {
@@ -116,7 +114,13 @@ class [[nodiscard]] ImapResults {
                     return;
                 }
                 pending_.push_back(*task);
-                if (done_) task->add_done_callback([done = done_](Task t) { done->put(std::move(t)); });
+                try {
+                    if (done_) task->add_done_callback([done = done_](const Task&) { done->release(); });
+                } catch (...) {
+                    pending_.pop_back(); // its end would not be heard
+                    task->cancel();
+                    throw;
+                }
             } catch (...) {
                 source_error_ = std::current_exception();
                 source_.reset();
@@ -129,28 +133,23 @@ class [[nodiscard]] ImapResults {
         pending_.pop_front();
         return task;
     }
+    // A permit for each task that has ended: so there is one that nobody has taken.
     Task next_done(Deadline deadline) {
-        std::optional<Task> task = done_->try_get();
-        if (!task) {
+        if (!done_->try_acquire()) {
             const sync::Absence absence(sync::FutureCore::current_wait_hook());
-            try {
-                task = done_->get(true, deadline);
-            } catch (const queue::Empty&) {
-                detail::throw_imap_timeout();
-            }
+            if (!done_->acquire(true, deadline)) detail::throw_imap_timeout();
         }
-        for (auto i = pending_.begin(); i != pending_.end(); ++i)
-            if (*i == *task) {
-                pending_.erase(i);
-                break;
-            }
-        return std::move(*task);
+        auto i = pending_.begin();
+        while (!i->done()) ++i;
+        Task task = std::move(*i);
+        pending_.erase(i);
+        return task;
     }
 
     std::unique_ptr<Source> source_; // nullptr: the range is through
     std::size_t ahead_;
     std::deque<Task> pending_;
-    std::shared_ptr<Done> done_; // unordered: tasks as they end; else nullptr
+    std::shared_ptr<sync::Semaphore> done_; // unordered; else nullptr
     detail::Outcomes<R> ready_;
     std::optional<Value> current_;
     std::exception_ptr source_error_;
