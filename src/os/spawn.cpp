@@ -23,6 +23,7 @@
 #include <sennit/os/spawn.hpp>
 
 #include <sennit/base/atomic.hpp>
+#include <sennit/base/fault_point.hpp>
 #include <sennit/os/mutex.hpp>
 #include <sennit/os/poll.hpp>
 
@@ -520,7 +521,9 @@ SpawnFailure spawn(const SpawnRequest& request, ChildProcess& child) noexcept {
     }
 
     task.pidfd = -1;
-    const long pid = start_child(task, stack);
+    const int refused = FAULT_POINT_ERROR("spawn.clone");
+    const long pid = refused != 0 ? -refused : start_child(task, stack);
+    FAULT_POINT("spawn.cloned");
 
     SpawnFailure failure;
     if (pid < 0) {

@@ -1,6 +1,7 @@
 #include <sennit/os/thread.hpp>
 
 #include <sennit/base/atomic.hpp>
+#include <sennit/base/fault_point.hpp>
 
 #if defined(SENNIT_MODEL)
 #include <sennit/impl/model_scheduler.hpp>
@@ -63,6 +64,7 @@ int start_thread(pthread_t& handle, void* (*entry)(void*), void* argument, std::
 #if defined(SENNIT_MODEL)
     if (model::controlled()) return model::start_thread(handle, entry, argument);
 #endif
+    if (const int e = FAULT_POINT_ERROR("thread.create")) return e;
     pthread_attr_t attributes;
     if (stack_bytes == 0) return ::pthread_create(&handle, nullptr, entry, argument);
     if (int e = ::pthread_attr_init(&attributes)) return e;

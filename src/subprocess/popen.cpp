@@ -1,6 +1,7 @@
 #include <sennit/subprocess/popen.hpp>
 
 #include "popen_impl.hpp"
+#include <sennit/base/fault_point.hpp>
 
 #include <sennit/os/io.hpp>
 #include <sennit/os/poll.hpp>
@@ -137,6 +138,7 @@ Popen::Popen(Args args, const PopenOptions& o) {
     const os::Fd child_in = child_end(o.stdin_, in, true, o.pipesize);
     const os::Fd child_out = child_end(o.stdout_, out, false, o.pipesize);
     const os::Fd child_err = child_end(o.stderr_, err, false, o.pipesize);
+    FAULT_POINT("popen.pipes_made");
     os::FdMapping mapping[3];
     std::size_t mapped = 0;
     const auto map = [&](const Redirect& redirect, const os::Fd& made, int to) {
@@ -305,6 +307,7 @@ bool Popen::Impl::exchange(Deadline deadline) {
         for (int i = 0; i < 2; ++i)
             if (readers[i]->fd_ && !readers[i]->at_end_) wanted[1 + i].fd = readers[i]->fd_.get(), ++open;
         if (open == 0) return true;
+        FAULT_POINT("popen.exchange");
         if (again && deadline.has_passed()) return false; // a child that never stops writing is always ready
 
         if (open == 1 && in.closed() && deadline.is_forever()) { // one pipe left: reading is waiting

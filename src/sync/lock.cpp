@@ -29,6 +29,7 @@
 #include <sennit/sync/lock.hpp>
 
 #include <sennit/base/errors.hpp>
+#include <sennit/base/fault_point.hpp>
 #include <sennit/os/thread.hpp>
 
 namespace sennit::sync {
@@ -155,6 +156,7 @@ bool Lock::acquire_step(LockWait& w) noexcept {
             else
                 queue_.push_back(w);
             seen |= busy;
+            FAULT_POINT("lock.listed");
             for (;;) { // a6
                 if (available(seen)) {
                     base::IntrusiveList::remove(w);
@@ -182,7 +184,9 @@ bool Lock::acquire_step(LockWait& w) noexcept {
             seen = word_.load(memory_order_relaxed);
         }
     }
+    FAULT_POINT("lock.cas_won");
     owner_.store(w.agent().id(), memory_order_relaxed);
+    FAULT_POINT("lock.owner_stored");
     w.competing_ = false;
     return true;
 }
@@ -197,6 +201,7 @@ void Lock::leave(LockWait& w) noexcept {
             seen = word_.load(memory_order_relaxed);
         }
     }
+    FAULT_POINT("lock.leaves_queue");
     if (w.linked()) base::IntrusiveList::remove(w);
     seen |= busy;
     for (bool done = false; !done;) {
@@ -259,6 +264,7 @@ void Lock::wake_next() noexcept {
             // r5; an addition, not a store: `held` may be minus one for a moment, by 5.
             word_.fetch_add(rest + woken - (queued | busy), memory_order_release);
         }
+        FAULT_POINT("lock.unlocked_before_wake");
         w.agent().unpark(w); // r6
         return;
     }

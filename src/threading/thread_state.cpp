@@ -17,6 +17,7 @@
 #include <sennit/threading/thread_state.hpp>
 
 #include <sennit/base/errors.hpp>
+#include <sennit/base/fault_point.hpp>
 #include <sennit/os/throw_stack.hpp>
 #include <sennit/threading/excepthook.hpp>
 #include <sennit/threading/thread.hpp>
@@ -142,6 +143,7 @@ void ThreadState::start(Thread* face, const char* face_type) {
         throw;
     }
     add_ref(); // s3
+    FAULT_POINT("thread.added");
     pthread_t handle{};
     if (const int e =
             os::start_thread(handle, &entry, this, stack_bytes ? stack_bytes : threading::stack_size())) { // s4
@@ -167,6 +169,7 @@ void* ThreadState::entry(void* state) {
     it.exit_hook_.run = &left;
     // Before the agent's hook, so that it runs after it.
     const bool hooked = os::at_thread_exit(it.exit_hook_) == 0;
+    FAULT_POINT("thread.entered");
     it.begin_here(); // t1
     char name[32] = "Thread-";
     *std::to_chars(name + std::strlen(name), std::end(name) - 1, it.number_).ptr = '\0';

@@ -19,6 +19,7 @@
 #include <sennit/wait/agent.hpp>
 
 #include <sennit/base/errors.hpp>
+#include <sennit/base/fault_point.hpp>
 #include <sennit/os/backtrace.hpp>
 #include <sennit/os/futex.hpp>
 #include <sennit/os/thread.hpp>
@@ -97,6 +98,7 @@ class ThreadAgent final : public Agent {
     }
 
     void unpark(Wait&) noexcept override {
+        FAULT_POINT("wait.before_unpark");
         // release: meets the acquire in park(): what the waker did before is visible to who wakes up.
         if (word_.exchange(token, memory_order_release) == sleeping) os::futex_wake(word_, 1);
         // The thread may be gone by now: futex_wake uses the address alone.
@@ -163,9 +165,11 @@ class ThreadAgent final : public Agent {
             return true;
         }
         parked_.store(true, memory_order_relaxed);
+        FAULT_POINT("wait.before_park");
         bool by_other = true;
         for (;;) {
             if (!os::futex_wait(word_, sleeping, deadline)) {
+                FAULT_POINT("wait.deadline_passed");
                 if (w.settle(Outcome::timed_out)) {
                     by_other = false;
                     break;
@@ -366,6 +370,7 @@ void Agent::cancel() noexcept {
     cancel_requested_.store(true, memory_order_seq_cst); // c1; meets a5
     Wait* w = claim_current();
     if (!w) return;
+    FAULT_POINT("wait.cancel_claimed");
     // c4; relaxed: a request that was taken before this wait began was so before a4, which the claim has acquired.
     const bool won =
         w->interruptible() && cancel_requested_.load(memory_order_relaxed) && w->settle(Outcome::cancelled);
