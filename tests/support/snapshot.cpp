@@ -119,7 +119,8 @@ Snapshot Snapshot::take() {
     {
         std::ifstream maps("/proc/self/maps");
         std::string line;
-        while (std::getline(maps, line)) ++s.mappings_;
+        // Private anonymous ones are the C library's: stacks of threads that have ended, arenas of its allocator.
+        while (std::getline(maps, line)) s.mappings_ += line.find('/') != line.npos ? 1 : 0;
     }
     // These folders are everybody's: ours is what carries our pid in its name.
     const char* tmp = std::getenv("TMPDIR");
