@@ -40,6 +40,11 @@ TEST(Map, keeps_the_order_of_inputs_when_told_to) {
     EXPECT_EQ(run_map({"-j8", "-k", "sh", "-c", "sleep 0.$1; echo $1", "sh", ":::", "3", "2", "1", "0"}).out,
               "3\n2\n1\n0\n");
 }
+TEST(Map, takes_all_output_of_a_pipe_in_packets) {
+    // dd makes its standard output one that gives a read one write at most, whatever room it has.
+    EXPECT_EQ(run_map({"-N0", "--shell", "printf abcdefghi | dd bs=3 oflag=direct 2> /dev/null", ":::", "1"}).out,
+              "abcdefghi");
+}
 TEST(Map, counts_slots_from_the_lowest_free_one) {
     EXPECT_EQ(run_map({"-j1", "echo", "{%}-{#}", ":::", "a", "b", "c"}).out, "1-1\n1-2\n1-3\n");
     for (const std::string& line : split(run_map({"-j3", "echo", "{%}", ":::", "1", "2", "3", "4", "5", "6", "7"}).out))

@@ -573,6 +573,7 @@ void Scheduler::leader_ended(Job& job) {
 }
 
 // Reads once; closes at the end. `hung_up`: nothing is in it and nobody can write any more.
+// A short read of one that is hung up need not be all: `dd oflag=direct` makes packets of its output.
 void Scheduler::read_pipe(Job& job, Job::Pipe& pipe, bool hung_up) {
     const ssize_t n = hung_up ? 0 : os::read_some(pipe.fd.get(), scratch_.data(), scratch_.size());
     if (n > 0) {
