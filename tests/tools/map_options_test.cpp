@@ -122,7 +122,7 @@ TEST(Map, ends_a_job_and_all_its_group_at_its_time_out) {
     const Folder folder;
     const double time = seconds_of([&] {
         const Ran ran =
-            run_map({"--timeout", "0.2", "--grace", "100ms", "--joblog", folder / "log", "sh", "-c",
+            run_map({"--timeout", "1.5", "--grace", "100ms", "--joblog", folder / "log", "sh", "-c",
                      "trap '' TERM; sleep 100 & echo $! > " + (folder / "pid") + "; sleep 100", ":::", "a"});
         EXPECT_EQ(ran.status, 1);
     });
@@ -135,7 +135,7 @@ TEST(Map, does_not_wait_for_a_pipe_that_somebody_took_away_after_a_time_out) {
     const Folder folder;
     const double time = seconds_of([&] {
         const Ran ran =
-            run_map({"--timeout", "0.2", "--grace", "100ms", "sh", "-c",
+            run_map({"--timeout", "1.5", "--grace", "100ms", "sh", "-c",
                      "setsid sleep 30 & echo $! > " + (folder / "pid") + "; echo hi; sleep 100", ":::", "a"});
         EXPECT_EQ(ran.status, 1);
         EXPECT_EQ(ran.out, "hi\n");
@@ -149,7 +149,7 @@ TEST(Map, waits_for_output_of_what_a_job_left_behind_and_then_ends_that) {
     EXPECT_EQ(run_map({"sh", "-c", "(sleep 0.2; echo late) &", ":::", "a"}).out, "late\n");
     run_map({"sh", "-c", "sleep 1000 > /dev/null 2>&1 & echo $! > " + (folder / "pid"), ":::", "a"});
     const std::string pid = split(content(folder / "pid")).at(0);
-    while (std::filesystem::exists("/proc/" + pid)) {}
+    while (std::filesystem::exists("/proc/" + pid)) look_again();
 }
 TEST(Map, stops_early_as_told) {
     const Ran soon = run_map({"-j1", "--halt", "soon", "sh", "-c", "echo {}; test {} != 2", ":::", "1", "2", "3"});
@@ -195,7 +195,7 @@ TEST(Map, does_not_share_its_log) {
     subprocess::Popen first(
         {sennit_program, "map", "--joblog", folder / "log", "sh", "-c", "echo up; sleep 100", ":::", "a"},
         {.stdout_ = subprocess::PIPE});
-    while (content(folder / "log").empty()) {}
+    while (content(folder / "log").empty()) look_again();
     const Ran second = run_map({"--joblog", folder / "log", "echo", ":::", "a"});
     EXPECT_EQ(second.status, 255);
     EXPECT_THAT(second.err, HasSubstr("another sennit map"));
