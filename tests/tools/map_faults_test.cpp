@@ -1,6 +1,8 @@
-// `sennit map` when things go wrong: F6, F17, F24, F42 and the names of F43 of the guarantees, each by its number:
+// `sennit map` when things go wrong: F6, F9, F17, F24, F42 and the names of F43 of the guarantees, each by its number:
 // SENNIT_FAULT_TIER=2 ./test tools -R F42
 #include "map_run.hpp"
+
+#include "support/watchdog.hpp"
 
 #include <csignal>
 #include <gmock/gmock.h>
@@ -13,9 +15,10 @@
 namespace sennit::tools {
 namespace {
 
+using sennit::testing::Watchdog;
 using subprocess::PIPE;
 using subprocess::Popen;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 // Waits until the file has so many lines.
 void wait_for_lines(const std::string& path, std::size_t lines) {
@@ -37,6 +40,7 @@ TEST(F24MapSignals, one_or_two_end_the_jobs_and_leave_everything_whole) {
     std::mt19937 random(static_cast<unsigned>(by_tier(1, 2, 3)));
     const int signals[] = {SIGINT, SIGTERM, SIGHUP};
     for (int trial = 0; trial < by_tier(6, 60, 300); ++trial) {
+        Watchdog::kick(); // a trial is progress, though it is others that work
         const Folder folder;
         const int signal = signals[trial % 3];
         const bool twice = trial / 3 % 2 == 1;
@@ -48,7 +52,7 @@ TEST(F24MapSignals, one_or_two_end_the_jobs_and_leave_everything_whole) {
                        (folder / "pids") + "; echo {}; test {} -lt 20 || wait",
                    "sh"},
                   {.stdout_ = PIPE, .stderr_ = PIPE});
-        wait_for_lines(folder / "pids", random() % 24 + 1);
+        wait_for_lines(folder / "pids", random() % 23 + 1); // 19 that end, and four that wait
         map.send_signal(signal);
         if (twice) map.send_signal(signal);
         const auto [out, err] = map.communicate({}, std::chrono::minutes(1));
@@ -69,6 +73,7 @@ TEST(F24MapSignals, one_at_any_moment_of_a_short_life_leaves_nothing_half_done) 
     std::mt19937 random(static_cast<unsigned>(by_tier(1, 2, 3)));
     const int signals[] = {SIGINT, SIGTERM, SIGHUP};
     for (int trial = 0; trial < by_tier(12, 60, 300); ++trial) {
+        Watchdog::kick(); // a trial is progress, though it is others that work
         const Folder folder;
         const int signal = signals[trial % 3];
         Popen map({sennit_program, "map", "-j2", "-k", "--joblog", folder / "log", "--results", folder / "r",
@@ -100,6 +105,7 @@ TEST(F42MapKilled, a_log_from_which_resume_finishes_exactly_the_rest) {
     std::mt19937 random(7);
     const int jobs = 400, slots = 4;
     for (int trial = 0; trial < by_tier(3, 20, 200); ++trial) {
+        Watchdog::kick(); // a trial is progress, though it is others that work
         const Folder folder;
         const bool in_order = trial % 2 == 1;
         const std::string log = folder / "log", out = folder / "out", runs = folder / "runs";
@@ -210,6 +216,7 @@ TEST(F42MapKilled, jobs_done_before_their_turn_are_printed_from_what_was_kept) {
 // job itself as soon as it has started something.
 TEST(F6MapKilled, leaves_no_orphan) {
     for (int trial = 0; trial < by_tier(14, 70, 1'500); ++trial) {
+        Watchdog::kick(); // a trial is progress, though it is others that work
         const Folder folder;
         const bool by_job = trial % 7 == 6;
         const std::string pids = folder / "pids";
@@ -272,6 +279,7 @@ std::string hostile_names(int count, unsigned seed) {
 // The names of F43: they arrive unaltered.
 TEST(F43MapNames, hostile_ones_arrive_as_they_are) {
     for (int trial = 0; trial < by_tier(1, 5, 20); ++trial) {
+        Watchdog::kick(); // a trial is progress, though it is others that work
         const int names = trial == 0 ? 10'000 : 2'000;
         const std::string input = hostile_names(names, static_cast<unsigned>(trial + 1));
         const Folder folder;
@@ -287,6 +295,7 @@ TEST(F43MapNames, hostile_ones_arrive_as_they_are) {
 // ... and are quoted for a shell, in HTML and in JSON.
 TEST(F43MapNames, hostile_ones_are_data_to_shells_pages_and_json) {
     for (int trial = 0; trial < by_tier(1, 5, 20); ++trial) {
+        Watchdog::kick(); // a trial is progress, though it is others that work
         const std::string input = hostile_names(by_tier(500, 2'000, 2'000), static_cast<unsigned>(trial + 101));
         const Folder folder;
         std::string in_brackets = "<";
@@ -322,6 +331,7 @@ for name, job in zip(names, jobs):
 TEST(F17MapDescriptors, few_of_them_mean_fewer_jobs_at_once_or_a_sentence) {
     bool worked = false, refused = false;
     for (int limit = 3; limit <= 40; limit += tier() == 1 ? 3 : 1) {
+        Watchdog::kick();
         const Folder folder;
         const auto done = subprocess::run({"sh",
                                            "-c",
