@@ -95,7 +95,7 @@ line() {
                 if (ms + 0 > worst) worst = ms + 0
             } else if (failed) extra++
         }
-        /^\[  MODEL   \]/ { trials += $4; violations += $6; injected += $8; known = 1; tests++ }
+        /^\[  MODEL   \]/ { trials += $5; violations += $7; injected += $9; known = 1; tests++ }
         /^\[  ENDED   \]/ { violations++ }
         END {
             if (extra && !violations) violations = extra
