@@ -31,6 +31,7 @@
 #include <sennit/wait/registry.hpp>
 
 #include "futures/fork_team.hpp"
+#include "futures/task_batch.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -41,79 +42,10 @@
 namespace sennit::futures {
 namespace {
 
-constexpr std::uint32_t batch_size = 64;
 // Which part of its stack a worker may use for running nested tasks in place of waiting; beyond that, another thread helps.
 constexpr std::size_t nested_stack_share = 2;
 // How often a worker looks for new work before it sleeps: some 10 microseconds, what a wake-up costs.
 constexpr unsigned max_search_turns = 300;
-
-struct Chunk {
-    Chunk* next = nullptr;
-    std::uint32_t size = 0;
-    sync::Task* tasks[batch_size];
-};
-
-class Batch {
-  public:
-    // By anybody.
-    sync::Task* take() noexcept {
-        std::uint64_t seen = window_.load(memory_order_acquire); // meets fill()
-        for (;;) {
-            const auto top = static_cast<std::uint32_t>(seen), bottom = static_cast<std::uint32_t>(seen >> 32);
-            if (top == bottom) return nullptr;
-            // relaxed: ordered by the window; a stale one is thrown away with the failed exchange.
-            sync::Task* task = slots_[top % batch_size].load(memory_order_relaxed);
-            // The submitter's core has written it: fetch one while two others run.
-            if (bottom - top > 2) __builtin_prefetch(slots_[(top + 2) % batch_size].load(memory_order_relaxed), 1);
-            const std::uint64_t next = (seen & ~std::uint64_t{0xffffffff}) | (top + 1U);
-            // acq_rel: acquire meets fill(): the task's contents; release: the slot was read before it may be filled again.
-            if (window_.compare_exchange_weak(seen, next, memory_order_acq_rel, memory_order_acquire)) return task;
-        }
-    }
-    // By the owner, when it is empty.
-    void fill(const Chunk& chunk) noexcept {
-        const std::uint64_t seen = window_.load(memory_order_acquire); // meets take(): the slots are free
-        const auto top = static_cast<std::uint32_t>(seen);
-        for (std::uint32_t i = 0; i < chunk.size; ++i)
-            slots_[(top + i) % batch_size].store(chunk.tasks[i], memory_order_relaxed);
-        // release: meets take(). A store: nobody changes an empty window.
-        window_.store((std::uint64_t{top + chunk.size} << 32) | top, memory_order_release);
-    }
-    // Moves the older half of another batch, rounded up, here and gives the oldest of it. By the owner, when it is empty.
-    sync::Task* steal_half(Batch& victim) noexcept {
-        std::uint64_t seen = victim.window_.load(memory_order_acquire); // meets fill()
-        const std::uint64_t own = window_.load(memory_order_acquire);   // meets take(): the slots are free
-        const auto mine = static_cast<std::uint32_t>(own);
-        for (;;) {
-            const auto top = static_cast<std::uint32_t>(seen), bottom = static_cast<std::uint32_t>(seen >> 32);
-            if (top == bottom) return nullptr;
-            const std::uint32_t n = (bottom - top + 1) / 2;
-            // relaxed: ordered by the windows; stale ones are thrown away with the failed exchange.
-            sync::Task* oldest = victim.slots_[top % batch_size].load(memory_order_relaxed);
-            for (std::uint32_t i = 1; i < n; ++i)
-                slots_[(mine + i - 1) % batch_size].store(
-                    victim.slots_[(top + i) % batch_size].load(memory_order_relaxed), memory_order_relaxed);
-            const std::uint64_t next = (seen & ~std::uint64_t{0xffffffff}) | (top + n);
-            // acq_rel: as in take().
-            if (victim.window_.compare_exchange_weak(seen, next, memory_order_acq_rel, memory_order_acquire)) {
-                window_.store((std::uint64_t{mine + n - 1} << 32) | mine, memory_order_release); // meets take()
-                return oldest;
-            }
-        }
-    }
-    [[nodiscard]] bool empty() const noexcept {
-        const std::uint64_t seen = window_.load(memory_order_relaxed);
-        return static_cast<std::uint32_t>(seen) == static_cast<std::uint32_t>(seen >> 32);
-    }
-    [[nodiscard]] std::size_t size_hint() const noexcept {
-        const std::uint64_t seen = window_.load(memory_order_relaxed);
-        return static_cast<std::uint32_t>(seen >> 32) - static_cast<std::uint32_t>(seen);
-    }
-
-  private:
-    alignas(64) atomic<std::uint64_t> window_{0}; // bottom : top
-    atomic<sync::Task*> slots_[batch_size]{};
-};
 
 } // namespace
 
@@ -167,7 +99,7 @@ class ThreadPoolExecutor::Impl final : public std::enable_shared_from_this<Threa
         const std::size_t index;
         pthread_t thread{};
         const wait::Agent* agent = nullptr;
-        Batch batch;
+        TaskBatch batch;
         const char* stack_at_start = nullptr;
         std::size_t nested_stack_bytes = 0;
         os::FutexWord woken{0}; // 1: taken off the sleepers, go and look
@@ -270,7 +202,7 @@ void ThreadPoolExecutor::Impl::enqueue(sync::Task& task) {
                     throw OSError(error,
                                   "ThreadPoolExecutor.submit: the system refuses a thread for the pool's worker");
             }
-            if (!last_ || last_->size == batch_size) {
+            if (!last_ || last_->size == Chunk::capacity) {
                 Chunk* fresh = spare_ ? std::exchange(spare_, spare_->next) : new Chunk;
                 fresh->next = nullptr;
                 fresh->size = 0;
@@ -524,7 +456,7 @@ void ThreadPoolExecutor::Impl::return_from_a_wait() noexcept {
 
 ThreadPoolExecutor::Impl::Taken ThreadPoolExecutor::Impl::take_all() {
     Taken all;
-    all.batched.reserve(workers_.size() * batch_size);
+    all.batched.reserve(workers_.size() * Chunk::capacity);
     for (auto& w : workers_)
         while (sync::Task* task = w->batch.take()) all.batched.push_back(task);
     last_ = nullptr;
@@ -573,10 +505,14 @@ void ThreadPoolExecutor::Impl::shutdown(bool wait, bool cancel_futures) {
     taken.for_each([](sync::Task& t) { t.cancel_and_drop(); });
     if (none) all_ended_.set();
     if (!wait) return;
+#if defined(SENNIT_MODEL)
+    all_ended_.wait(); // its clock jumps
+#else
     if (!all_ended_.wait(std::chrono::seconds(5))) {
         report_long_end();
         all_ended_.wait();
     }
+#endif
     std::vector<pthread_t> ended;
     {
         os::MutexGuard guard(mutex_);
