@@ -160,17 +160,21 @@ bool FutureCore::unobserve(FutureObserver& observer) noexcept {
 
 bool FutureCore::WaitOp::step() noexcept {
     if (linked_ && outcome() == wait::Outcome::woken) return true;
-    os::MutexGuard guard(core_.mutex_);
-    if (!linked_) {
+    {
+        os::MutexGuard guard(core_.mutex_);
+        if (linked_) {
+            if (link_.linked()) core_.unlink(link_);
+            cancelled_ = outcome() == wait::Outcome::cancelled;
+            if (!cancelled_ || !stay_) return true;
+            interruptible_ = false; // the next outcome is `woken`
+        }
         if (!core_.attend()) return true;
         arm();
         core_.link(link_);
         linked_ = true;
-        return false;
     }
-    if (link_.linked()) core_.unlink(link_);
-    cancelled_ = outcome() == wait::Outcome::cancelled;
-    return true;
+    if (cancelled_) stay_->on_cancel();
+    return false;
 }
 
 void FutureCore::set_wait_hook(WaitHook* hook) noexcept { wait_hook = hook; }

@@ -116,9 +116,19 @@ class FutureCore {
     /// is made up for while it waits: see WaitHook.
     bool wait(Deadline deadline);
 
+    /// What a cancelled waiter does in place of leaving: it stays until the future is done, and is cancelled then.
+    class OnCancel {
+      public:
+        virtual void on_cancel() noexcept = 0;
+
+      protected:
+        ~OnCancel() = default;
+    };
+
     class WaitOp final : public wait::Wait {
       public:
-        explicit WaitOp(FutureCore& core) noexcept : Wait(&core, wait_site), core_(core) {}
+        explicit WaitOp(FutureCore& core, OnCancel* stay = nullptr) noexcept
+            : Wait(&core, wait_site), core_(core), stay_(stay) {}
         bool try_now(Deadline deadline) noexcept { return core_.done() || deadline.is_poll(); }
         bool step() noexcept override;
         /// Whether the future is done.
@@ -137,6 +147,7 @@ class FutureCore {
             WaitOp& op;
         };
         FutureCore& core_;
+        OnCancel* const stay_;
         Link link_{*this};
         bool linked_ = false;
         bool cancelled_ = false;
