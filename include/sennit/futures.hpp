@@ -4,6 +4,7 @@
 #include <sennit/base/deadline.hpp>
 #include <sennit/base/errors.hpp>
 #include <sennit/futures/as_completed.hpp>
+#include <sennit/futures/async_fork.hpp>
 #include <sennit/futures/fork_scope.hpp>
 #include <sennit/futures/parallel_for.hpp>
 #include <sennit/futures/parallel_invoke.hpp>
