@@ -80,6 +80,11 @@ TEST(Examples, callback_thread_pool_reports_results_and_an_error_and_drops_the_r
         (Lines{"50 results, at most ten threads: yes, one error: thirteen is unlucky", "terminated: 1 of 20 ran"}));
 }
 
+TEST(Examples, parallel_sum_has_the_results_of_serial_code) {
+    EXPECT_EQ(run_example("parallel_sum"),
+              (Lines{"root of 144: 12", "1 + ... + 1000000 = 500000500000", "fib(27) = 196418"}));
+}
+
 TEST(Examples, thread_pool_executor_gives_five_results_in_order) {
     Lines results;
     for (int i = 0; i < 5; ++i) results.push_back("result of t" + std::to_string(i));
