@@ -191,7 +191,7 @@ TEST(F23SignalStorm, ends_no_wait_early_and_begins_none_anew) {
         second.join();
     }
     const std::uint64_t signals = testing::SignalStorm::handled() - before;
-    std::printf("F23: %llu signals, %ld timed waits, %ld woken, 0 may be early: %ld; the latest came %.2f ms late\n",
+    std::printf("F23: %llu signals, %ld timed waits, %ld woken, %ld of them early; the latest came %.2f ms late\n",
                 static_cast<unsigned long long>(signals), report.timed.load(), report.woken.load(), report.early.load(),
                 static_cast<double>(report.latest_ns) / 1e6);
     EXPECT_EQ(report.early, 0);

@@ -33,8 +33,8 @@ struct FinalAwaiter {
     bool await_ready() noexcept { return false; }
     template <class Promise>
     std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> h) noexcept {
-        auto next = h.promise().continuation;
-        return next ? next : std::noop_coroutine();
+        auto& promise = h.promise();
+        return promise.continuation && !promise.inside_caller ? promise.continuation : std::noop_coroutine();
     }
     void await_resume() noexcept {}
 };
@@ -47,6 +47,7 @@ struct PromiseBase {
     PromiseBase(const PromiseBase&) = delete;
     PromiseBase& operator=(const PromiseBase&) = delete;
     std::coroutine_handle<> continuation;
+    bool inside_caller = false; // it runs within the await_suspend of who awaits it
     std::exception_ptr error;
     std::suspend_always initial_suspend() noexcept { return {}; }
     FinalAwaiter final_suspend() noexcept { return {}; }
@@ -90,9 +91,15 @@ class [[nodiscard]] Co {
         if (handle_) handle_.destroy();
     }
     bool await_ready() noexcept { return false; }
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<> caller) noexcept {
-        handle_.promise().continuation = caller;
-        return handle_;
+    // Not by symmetric transfer, which is no tail call without optimisation: a loop that awaits would grow the stack.
+    bool await_suspend(std::coroutine_handle<> caller) noexcept {
+        auto& promise = handle_.promise();
+        promise.continuation = caller;
+        promise.inside_caller = true;
+        handle_.resume();
+        if (handle_.done()) return false; // without a suspension
+        promise.inside_caller = false;    // its loop resumes it later, on this thread
+        return true;
     }
     T await_resume() { return handle_.promise().take(); }
     Handle release() noexcept { return std::exchange(handle_, {}); }

@@ -18,7 +18,8 @@ namespace sennit::sync {
 /// Order     What anybody did before wait() is visible to all after it, and to the action.
 /// Fairness  Rounds don't mix: who comes when a round is full belongs to the next one. Not promised: with twice as many
 ///           agents as parties, the actions of two rounds may run at the same time.
-/// Cancel    A cancelled waiter leaves, throws CancelledError and no longer counts, unless its round was full already.
+/// Cancel    A cancelled waiter leaves, throws CancelledError and no longer counts, unless its round was full already. A round
+///           that fills before it has left is full for the others all the same (as in asyncio).
 /// Lifetime  Outlives every call on it.
 /// Cost      No allocation.
 /// Source    Python 3.13. A deadline that passes breaks the barrier for all, until reset(); at the full round it has not.
