@@ -280,56 +280,80 @@ struct OfCondition {
     }
 };
 
-// The calls of a history, made by a team that begins each together.
+// A history: an object, what each agent did with it, and the clock of that.
+template <class Subject>
+struct History {
+    Subject subject;
+    std::vector<Call> of_agent[agents] = {std::vector<Call>(calls_each), std::vector<Call>(calls_each),
+                                          std::vector<Call>(calls_each)};
+    std::atomic<long> clock{0};
+};
+
+// Histories, made by a team in batches. At each the agents wait for each other, but not for long: on a busy machine a thread that waits
+// for one that has no core starves the test.
 template <class Subject, class Check>
 void histories(Check check) {
+    constexpr int batch_size = 32;
     const long rounds =
         testing::by_tier(2'000, 20'000, 100'000) / (testing::sanitized() && testing::fault_tier() == 1 ? 4 : 1);
-    std::vector<std::vector<Call>> of_agent(agents, std::vector<Call>(calls_each));
-    std::atomic<Subject*> shared{nullptr};
-    std::atomic<long> clock{0}, turn{0};
-    std::atomic<int> ready{0}, finished{0};
+    std::vector<std::unique_ptr<History<Subject>>> batch(batch_size);
+    std::atomic<int> turn{0}, finished{0};
+    std::atomic<int> progress[agents] = {};
     std::atomic<bool> over{false};
     std::vector<std::thread> team;
     for (int a = 0; a < agents; ++a)
         team.emplace_back([&, a] {
             testing::Random random(testing::seed() + static_cast<unsigned>(a));
-            for (long seen = 0;;) {
-                while (turn == seen && !over) std::this_thread::yield();
+            for (int seen = 0;;) {
+                turn.wait(seen);
                 if (over) return;
                 seen = turn;
-                Subject& subject = *shared.load();
-                for (++ready; ready < agents;) std::this_thread::yield();
-                for (Call& c : of_agent[static_cast<std::size_t>(a)]) {
-                    c = Call{};
-                    c.agent = a;
-                    c.began = clock++;
-                    subject.act(a, random, c);
-                    c.ended = clock++;
+                for (int i = 0; i < batch_size; ++i) {
+                    progress[a] = i;
+                    const auto all_here = [&] {
+                        for (auto& p : progress)
+                            if (p < i) return false;
+                        return true;
+                    };
+                    for (int looks = 0; looks < 300 && !all_here(); ++looks) cpu_relax();
+                    History<Subject>& h = *batch[static_cast<std::size_t>(i)];
+                    for (Call& c : h.of_agent[a]) {
+                        c.agent = a;
+                        c.began = h.clock++;
+                        h.subject.act(a, random, c);
+                        c.ended = h.clock++;
+                    }
                 }
                 ++finished;
+                finished.notify_one();
             }
         });
-    for (long round = 0; round < rounds; ++round) {
-        Subject subject;
-        ready = finished = 0;
-        clock = 0;
-        shared = &subject;
+    bool good = true;
+    for (long round = 0; round < rounds && good; round += batch_size) {
+        for (auto& h : batch) h = std::make_unique<History<Subject>>();
+        finished = 0;
+        for (auto& p : progress) p = -1;
         ++turn;
-        while (finished < agents) std::this_thread::yield();
-        std::vector<Call> all;
-        for (const auto& calls : of_agent) all.insert(all.end(), calls.begin(), calls.end());
-        subject.finish();
-        if (!check(all)) {
+        turn.notify_all();
+        for (int done; (done = finished) < agents;) finished.wait(done);
+        testing::Watchdog::kick();
+        for (auto& h : batch) {
+            std::vector<Call> all;
+            for (const auto& calls : h->of_agent) all.insert(all.end(), calls.begin(), calls.end());
+            h->subject.finish();
+            if (check(all)) continue;
             std::string text;
             for (const Call& c : all)
                 text += std::to_string(c.began) + ".." + std::to_string(c.ended) + " agent " + std::to_string(c.agent) +
                         ": " + c.name + " = " + std::to_string(c.result) + '\n';
-            ADD_FAILURE() << "no legal order in history " << round << ":\n" << text;
+            ADD_FAILURE() << "no legal order in a history of batch " << round << ":\n" << text;
+            good = false;
             break;
         }
     }
     over = true;
+    ++turn;
+    turn.notify_all();
     for (auto& t : team) t.join();
 }
 
