@@ -5,6 +5,7 @@
 #include <sennit/threading.hpp>
 
 #include "support/agent_pair.hpp"
+#include "support/watchdog.hpp"
 
 #include <chrono>
 #include <cmath>
@@ -300,6 +301,7 @@ SENNIT_FOR_ALL_KINDS(F32Deadlines);
 TEST_P(F32Deadlines, short_past_and_negative_ones_end_the_wait_by_themselves_and_not_early) {
     for (auto& call : all_calls()) {
         if (GetParam() != testing::Kind::thread && !call->for_coroutines()) continue;
+        testing::Watchdog::kick(); // a busy machine is slow, not stuck
         run([&](Actor& me) -> Co<> {
             for (const Short& s : short_ones()) {
                 const auto began = Steady::now();
@@ -322,6 +324,7 @@ TEST_P(F32Deadlines, huge_ones_saturate_and_wait_till_they_are_woken) {
     for (auto& call : all_calls()) {
         if (GetParam() != testing::Kind::thread && !call->for_coroutines()) continue;
         for (const Long& l : long_ones()) {
+            testing::Watchdog::kick();
             const Deadline deadline = l.make();
             EXPECT_FALSE(deadline.has_passed()) << l.name;
             EXPECT_GT(deadline.remaining_ns(), 100LL * 365 * 24 * 3600 * 1'000'000'000) << l.name;

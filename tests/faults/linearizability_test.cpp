@@ -4,6 +4,7 @@
 #include <sennit/base/errors.hpp>
 #include <sennit/sync.hpp>
 
+#include "support/fault_row.hpp"
 #include "support/seed.hpp"
 #include "support/tier.hpp"
 #include "support/watchdog.hpp"
@@ -329,6 +330,7 @@ void histories(Check check) {
             }
         });
     bool good = true;
+    testing::FaultRow row("F31");
     for (long round = 0; round < rounds && good; round += batch_size) {
         for (auto& h : batch) h = std::make_unique<History<Subject>>();
         finished = 0;
@@ -341,6 +343,7 @@ void histories(Check check) {
             std::vector<Call> all;
             for (const auto& calls : h->of_agent) all.insert(all.end(), calls.begin(), calls.end());
             h->subject.finish();
+            row.trial(1); // what is injected is the others' calls
             if (check(all)) continue;
             std::string text;
             for (const Call& c : all)
