@@ -112,6 +112,57 @@ func queue() {
 	}
 }
 
+func pool() {
+	type task struct {
+		call   func() int
+		result chan int
+	}
+	give := func() int { return 1 }
+	start := func() (chan task, func(int) float64) {
+		tasks := make(chan task, 1024)
+		for w := 0; w < 2; w++ {
+			go func() {
+				for t := range tasks {
+					t.result <- t.call()
+				}
+			}()
+		}
+		run := func(total int) float64 {
+			results := make([]chan int, total)
+			began := time.Now()
+			for i := range results {
+				results[i] = make(chan int, 1)
+				tasks <- task{give, results[i]}
+			}
+			sum := 0
+			for _, r := range results {
+				sum += <-r
+			}
+			if sum != total {
+				panic("a pool lost or doubled a task")
+			}
+			return time.Since(began).Seconds()
+		}
+		return tasks, run
+	}
+	sample("1,000,000 empty tasks, a future each", "Go, 2 goroutines, a channel each", "Mtasks/s", func() float64 {
+		const total = 300000
+		tasks, run := start()
+		defer close(tasks)
+		return total / run(total) / 1e6
+	})
+	sample("one task at a time", "Go, 2 goroutines, a channel each", "us", func() float64 {
+		const total = 5000
+		tasks, run := start()
+		defer close(tasks)
+		took := 0.0
+		for i := 0; i < total; i++ {
+			took += run(1)
+		}
+		return took / total * 1e6
+	})
+}
+
 func spawn() {
 	sample("small parent", "Go exec.Command.Run", "spawns/s", func() float64 {
 		const children = 200
@@ -128,11 +179,12 @@ func spawn() {
 func main() {
 	topics := map[string]func(){
 		"lock":  lock,
+		"pool":  pool,
 		"queue": queue,
 		"spawn": spawn,
 	}
 	if len(os.Args) < 2 || topics[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: go-peers lock|queue|spawn [--rounds N] [--only TEXT]")
+		fmt.Fprintln(os.Stderr, "usage: go-peers lock|pool|queue|spawn [--rounds N] [--only TEXT]")
 		os.Exit(255)
 	}
 	flags := flag.NewFlagSet("go-peers", flag.ExitOnError)
