@@ -32,8 +32,10 @@ class Around final : public ::testing::EmptyTestEventListener {
         const std::string name = std::string(test.test_suite_name()) + '.' + test.name();
         sennit::testing::detail::begin_test_seed(name.c_str());
         sennit::testing::Watchdog::begin(name.c_str());
-        sennit::wait::current_agent(); // is made once
-        if (nothing_may_leak()) before_ = std::make_unique<sennit::testing::NothingLeaks>();
+        if (nothing_may_leak()) {
+            sennit::wait::current_agent(); // is made once
+            before_ = std::make_unique<sennit::testing::NothingLeaks>();
+        }
     }
     void OnTestEnd(const ::testing::TestInfo& test) override {
         before_.reset();
