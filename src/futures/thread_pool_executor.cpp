@@ -32,6 +32,7 @@
 
 #include "futures/fork_team.hpp"
 #include "futures/task_batch.hpp"
+#include "threading/report.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -179,6 +180,7 @@ ThreadPoolExecutor::Impl::Impl(std::size_t max_workers, ThreadPoolOptions option
       options_(std::move(options)),
       // On one CPU nobody can bring work while somebody looks for it.
       search_turns_(os::usable_cpus() > 1 ? spin_turns(max_search_turns) : 0) {
+    sync::set_default_unseen_error_hook(threading::detail::report_unseen_error);
     if (options_.thread_name_prefix.empty()) options_.thread_name_prefix = default_prefix();
 }
 

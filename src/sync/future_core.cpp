@@ -32,7 +32,9 @@ void print_unseen_error(std::exception_ptr error, const char* what) noexcept {
     }
 }
 
-constinit atomic<UnseenErrorHook> unseen_error_hook{print_unseen_error};
+// nullptr: the default one.
+constinit atomic<UnseenErrorHook> unseen_error_hook{nullptr};
+constinit atomic<UnseenErrorHook> default_unseen_error_hook{print_unseen_error};
 
 } // namespace
 
@@ -194,11 +196,17 @@ bool FutureCore::wait(Deadline deadline) {
 
 UnseenErrorHook set_unseen_error_hook(UnseenErrorHook hook) noexcept {
     // acq_rel: what the hook's installer prepared is visible to who calls it.
-    return unseen_error_hook.exchange(hook ? hook : print_unseen_error, memory_order_acq_rel);
+    return unseen_error_hook.exchange(hook, memory_order_acq_rel);
+}
+
+void set_default_unseen_error_hook(UnseenErrorHook hook) noexcept {
+    default_unseen_error_hook.store(hook, memory_order_release); // meets report_unseen_error
 }
 
 void report_unseen_error(std::exception_ptr error, const char* what) noexcept {
-    unseen_error_hook.load(memory_order_acquire)(std::move(error), what); // meets set_unseen_error_hook
+    UnseenErrorHook hook = unseen_error_hook.load(memory_order_acquire);    // meets set_unseen_error_hook
+    if (!hook) hook = default_unseen_error_hook.load(memory_order_acquire); // meets set_default_unseen_error_hook
+    hook(std::move(error), what);
 }
 
 } // namespace sennit::sync

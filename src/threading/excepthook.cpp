@@ -135,6 +135,20 @@ void report_exception(const ThreadRef& thread, const os::ThrowStack& stack) noex
     }
 }
 
+void report_unseen_error(std::exception_ptr error, const char* what) noexcept {
+    try {
+        try {
+            std::rethrow_exception(std::move(error));
+        } catch (...) {
+            ExceptHookArgs args = args_of_current(current_thread(), "");
+            args.message = std::string("in ") + what + (args.message.empty() ? "" : ": ") + args.message;
+            call_hook(args);
+        }
+    } catch (...) {
+        std::fprintf(stderr, "sennit: an exception in %s, and no memory left to say which\n", what);
+    }
+}
+
 void report_misuse(const ThreadRef& thread, const std::string& message) noexcept {
     try {
         call_hook({std::make_exception_ptr(UsageError(message)), "sennit::UsageError", message, "", thread});

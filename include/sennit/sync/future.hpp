@@ -118,7 +118,7 @@ class Future {
     }
 
     /// Calls f(Future) once it is done: in the agent that completes it, at once if it is done already; several in the order in
-    /// which they were added. What f throws is reported on stderr.
+    /// which they were added. What f throws is told to threading::excepthook.
     template <class F>
     void add_done_callback(F&& f) const {
         static_assert(std::is_invocable_v<std::decay_t<F>&, Future>,

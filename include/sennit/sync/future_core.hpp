@@ -292,9 +292,12 @@ class FutureState<T&> : public FutureCore {
 };
 
 /// Gets errors that nobody can catch: thrown by a done-callback, or kept in a future whose last owner let go without having
-/// looked. `what` says which. The default prints type and text to stderr. Returns the former hook. Thread-safe.
+/// looked. `what` says which. nullptr: the default, which tells threading::excepthook once there has been a pool, and prints type
+/// and text to stderr before. Returns the former hook. Thread-safe.
 using UnseenErrorHook = void (*)(std::exception_ptr error, const char* what) noexcept;
 UnseenErrorHook set_unseen_error_hook(UnseenErrorHook hook) noexcept;
+/// By an upper layer, which knows the excepthook.
+void set_default_unseen_error_hook(UnseenErrorHook hook) noexcept;
 void report_unseen_error(std::exception_ptr error, const char* what) noexcept;
 
 } // namespace sennit::sync

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <gtest/gtest.h>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -98,6 +99,23 @@ TEST(ThreadPoolExecutor, may_die_in_one_of_its_own_tasks) {
     pool.reset();
     go.set();
     EXPECT_EQ(last.result(), 3);
+}
+
+TEST(ThreadPoolExecutor, tells_the_excepthook_of_errors_that_nobody_can_catch) {
+    std::vector<std::string> told;
+    sync::Event go;
+    threading::excepthook = [&](const threading::ExceptHookArgs& a) { told.push_back(a.exc_type + " " + a.message); };
+    {
+        ThreadPoolExecutor pool(1); // so in this order
+        auto watched = pool.submit([&] { go.wait(); });
+        watched.add_done_callback([](const Future<void>&) { throw std::logic_error("bad callback"); });
+        pool.submit([] { throw std::runtime_error("nobody looks"); });
+        go.set();
+    }
+    threading::excepthook = nullptr;
+    ASSERT_EQ(told.size(), 2U);
+    EXPECT_EQ(told[0], "std::logic_error in a done-callback of a future: bad callback");
+    EXPECT_EQ(told[1], "std::runtime_error in a task whose future nobody asked for its result: nobody looks");
 }
 
 } // namespace
