@@ -23,7 +23,7 @@ rm -rf "$scratch"
 mkdir -p "$scratch"/{src,tests,objects}
 cd "$scratch"
 cp -a "$root/include" .
-cp -a "$root"/src/{base,os,wait,sync,futures} src/
+cp -a "$root"/src/{base,os,wait,sync,futures,threading} src/
 cp -a "$root"/tests/{model,support} tests/
 
 cache=
