@@ -3,9 +3,9 @@
 #include <sennit/sync.hpp>
 
 #include "support/test_loop.hpp"
+#include "support/tier.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 #include <gtest/gtest.h>
 #include <mutex>
 #include <thread>
@@ -20,7 +20,7 @@ using testing::TestLoop;
 constexpr int threads = 2, coroutines_per_loop = 2, loops = 2;
 constexpr int agents = threads + coroutines_per_loop * loops;
 // A million in all, but in the first tier, where the slow ones (a sleep and a wake-up each) do a tenth.
-const bool whole = std::getenv("SENNIT_FAULT_TIER") && std::atoi(std::getenv("SENNIT_FAULT_TIER")) >= 2;
+const bool whole = testing::fault_tier() >= 2;
 constexpr long million = 1'000'000 / agents + 1;
 const long slow_each = whole ? million : million / 10;
 

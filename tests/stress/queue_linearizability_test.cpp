@@ -2,8 +2,9 @@
 // order of the calls that keeps their order in time and in which a plain deque would have given the same results.
 #include <sennit/queue.hpp>
 
+#include "support/tier.hpp"
+
 #include <atomic>
-#include <cstdlib>
 #include <deque>
 #include <gtest/gtest.h>
 #include <random>
@@ -56,11 +57,7 @@ std::string text_of(const std::vector<Call>& calls) {
     return text;
 }
 
-long histories() {
-    const char* tier = std::getenv("SENNIT_FAULT_TIER");
-    const int t = tier ? std::atoi(tier) : 1;
-    return t >= 3 ? 100'000 : t == 2 ? 20'000 : 2'000;
-}
+long histories() { return testing::by_tier(2'000, 20'000, 100'000); }
 
 TEST(Linearizability, the_search_refuses_what_no_queue_could_have_done) {
     // An item was put before get began, and nobody else took it: "empty" is wrong. So is overtaking.

@@ -4,9 +4,9 @@
 #include <sennit/sync.hpp>
 
 #include "support/test_loop.hpp"
+#include "support/tier.hpp"
 
 #include <atomic>
-#include <cstdlib>
 #include <gtest/gtest.h>
 #include <thread>
 #include <vector>
@@ -22,10 +22,7 @@ struct Item {
     long number;
 };
 
-long items_in_all() {
-    const char* tier = std::getenv("SENNIT_FAULT_TIER");
-    return tier && std::atoi(tier) >= 2 ? 1'000'000 : 200'000;
-}
+long items_in_all() { return testing::by_tier(200'000, 1'000'000, 1'000'000); }
 
 class QueueStress : public ::testing::TestWithParam<int> {};
 

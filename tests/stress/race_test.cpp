@@ -4,9 +4,9 @@
 #include <sennit/sync.hpp>
 
 #include "support/test_loop.hpp"
+#include "support/tier.hpp"
 
 #include <cstdint>
-#include <cstdlib>
 #include <gtest/gtest.h>
 #include <mutex>
 #include <thread>
@@ -19,10 +19,7 @@ using namespace std::chrono_literals;
 using testing::Co;
 using testing::TestLoop;
 
-long rounds(long first_tier) {
-    const char* tier = std::getenv("SENNIT_FAULT_TIER");
-    return tier && std::atoi(tier) >= 2 ? first_tier * 10 : first_tier;
-}
+long rounds(long first_tier) { return testing::by_tier(first_tier, first_tier * 10, first_tier * 10); }
 
 // xorshift: each agent has its own.
 struct Random {

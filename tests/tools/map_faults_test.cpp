@@ -330,7 +330,7 @@ for name, job in zip(names, jobs):
 // F17: few descriptors. It works, with fewer jobs at once, or says in a sentence that it can't; it never loses a job.
 TEST(F17MapDescriptors, few_of_them_mean_fewer_jobs_at_once_or_a_sentence) {
     bool worked = false, refused = false;
-    for (int limit = 3; limit <= 40; limit += tier() == 1 ? 3 : 1) {
+    for (int limit = 3; limit <= 40; limit += testing::fault_tier() == 1 ? 3 : 1) {
         Watchdog::kick();
         const Folder folder;
         const auto done = subprocess::run({"sh",

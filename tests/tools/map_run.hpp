@@ -4,6 +4,8 @@
 #include <sennit/os/poll.hpp>
 #include <sennit/subprocess.hpp>
 
+#include "support/tier.hpp"
+
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -17,12 +19,8 @@ namespace sennit::tools {
 
 inline const std::string sennit_program = SENNIT_BIN_DIR "/sennit";
 
-/// SENNIT_FAULT_TIER: 1 in daily tests, 2 nightly, 3 before a release.
-inline int tier() {
-    const char* text = std::getenv("SENNIT_FAULT_TIER");
-    return text != nullptr ? std::clamp(std::atoi(text), 1, 3) : 1;
-}
-inline int by_tier(int one, int two, int three) { return tier() == 1 ? one : tier() == 2 ? two : three; }
+/// Sizes for SENNIT_FAULT_TIER.
+inline int by_tier(int one, int two, int three) { return static_cast<int>(testing::by_tier(one, two, three)); }
 
 struct Ran {
     int status = 0;

@@ -190,9 +190,9 @@ class Executor {
         if constexpr (std::is_lvalue_reference_v<V> || std::ranges::view<std::remove_cvref_t<V>>)
             return std::views::all(std::forward<V>(range));
         else if constexpr (std::is_lvalue_reference_v<std::ranges::range_reference_t<V>>)
-            return std::ranges::owning_view(std::move(range)) | std::views::transform(detail::MoveOut());
+            return std::ranges::owning_view(std::forward<V>(range)) | std::views::transform(detail::MoveOut());
         else
-            return std::ranges::owning_view(std::move(range));
+            return std::ranges::owning_view(std::forward<V>(range));
     }
     template <class F, class... Views>
     auto map_views(const MapOptions& options, F f, Views... views) {
@@ -204,7 +204,7 @@ class Executor {
         using R = std::invoke_result_t<F&, detail::element_t<Views>...>;
         if (options.chunksize < 1) detail::throw_bad_map_option("chunksize");
         if (options.buffersize && *options.buffersize < 1) detail::throw_bad_map_option("buffersize");
-        auto submit_one = [this](auto&& task) { return this->submit(std::move(task)); };
+        auto submit_one = [this](auto&& task) { return this->submit(std::forward<decltype(task)>(task)); };
         using Source = detail::MapSource<R, decltype(submit_one), F, Views...>;
         return MapResults<R>(std::make_unique<Source>(submit_one, options.chunksize, std::move(f), std::move(views)...),
                              options);

@@ -36,8 +36,10 @@ using map_value_t = std::conditional_t<std::is_void_v<R>, std::monostate, R>;
 template <class R>
 struct Chunk {
     Chunk() = default;
+    // NOLINTBEGIN(performance-noexcept-move-constructor): as the deque's
     Chunk(Chunk&&) = default; // and so never copied
     Chunk& operator=(Chunk&&) = default;
+    // NOLINTEND(performance-noexcept-move-constructor)
     struct Slot {
         map_value_t<R> value;
     };
