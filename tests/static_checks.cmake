@@ -16,13 +16,17 @@ foreach(definition IN LISTS sennit_definitions)
   list(APPEND user_compile -D${definition})
 endforeach()
 
+# The same through the compiler cache, where there is one.
+set(user_compile_cached ${CMAKE_CXX_COMPILER_LAUNCHER} ${user_compile})
+
 # ---- headers: each compiles alone, and twice in one file
 file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/include/sennit/*.hpp)
 foreach(header IN LISTS headers)
   if(header MATCHES "/impl/model" AND NOT SENNIT_MODEL)
     continue()
   endif()
-  add_test(NAME headers:${header} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/headers/compiles_alone.sh ${header} ${user_compile})
+  add_test(NAME headers:${header} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/headers/compiles_alone.sh
+           ${CMAKE_CURRENT_BINARY_DIR}/headers ${header} ${user_compile_cached})
   set_tests_properties(headers:${header} PROPERTIES LABELS headers)
 endforeach()
 add_test(NAME headers:the_cost_of_including COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/headers/cost.sh ${PROJECT_SOURCE_DIR}/include ${user_compile})
