@@ -3,8 +3,8 @@
 //
 // With libFuzzer: clang++ -fsanitize=fuzzer,address,undefined -DSENNIT_LIBFUZZER; without, the test below runs the corpus and
 // random inputs.
-#include "tools/map/quoting.hpp"
-#include "tools/map/record_reader.hpp"
+#include "tools/common/quoting.hpp"
+#include "tools/common/record_reader.hpp"
 #include "tools/map/template.hpp"
 
 #include <sennit/base/errors.hpp>

@@ -1,6 +1,6 @@
 #include "tools/map/capture.hpp"
 
-#include "tools/map/quoting.hpp"
+#include "tools/common/quoting.hpp"
 
 #include <algorithm>
 #include <cstring>

@@ -1,7 +1,7 @@
 #include "tools/map/command_line.hpp"
 
-#include "tools/map/quoting.hpp"
-#include "tools/map/units.hpp"
+#include "tools/common/quoting.hpp"
+#include "tools/common/units.hpp"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>

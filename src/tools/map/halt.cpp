@@ -1,7 +1,7 @@
 #include "tools/map/halt.hpp"
 
-#include "tools/map/quoting.hpp"
-#include "tools/map/units.hpp"
+#include "tools/common/quoting.hpp"
+#include "tools/common/units.hpp"
 
 #include <sennit/base/errors.hpp>
 

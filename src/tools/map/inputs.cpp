@@ -1,6 +1,6 @@
 #include "tools/map/inputs.hpp"
 
-#include "tools/map/quoting.hpp"
+#include "tools/common/quoting.hpp"
 
 #include <sennit/base/errors.hpp>
 #include <sennit/os/file.hpp>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "tools/map/record_reader.hpp"
+#include "tools/common/record_reader.hpp"
 
 #include <cstdint>
 #include <memory>

@@ -1,6 +1,6 @@
 #include "tools/map/job_log.hpp"
 
-#include "tools/map/quoting.hpp"
+#include "tools/common/quoting.hpp"
 
 #include <sennit/base/deadline.hpp>
 #include <sennit/base/errors.hpp>

@@ -15,4 +15,23 @@ std::string show_outcome(const JobRecord& record) {
     return "exit " + std::to_string(record.exit_code);
 }
 
+Timeline::Row timeline_row(const JobRecord& r) {
+    Timeline::Row row;
+    row.number = r.sequence;
+    row.slot = r.slot;
+    row.retried = r.last_attempt ? 0 : r.attempt;
+    row.start_ns = r.start_ns;
+    row.runtime_ns = r.runtime_ns;
+    row.outcome = r.signal != 0 ? -r.signal : r.exit_code;
+    if (r.timed_out)
+        row.outcome_word = "time-out";
+    else if (r.not_started)
+        row.outcome_word = "not started";
+    row.cpu_ns = r.user_ns + r.system_ns;
+    row.memory_bytes = r.max_rss_bytes;
+    row.bytes = r.out_bytes + r.err_bytes;
+    row.label = r.command;
+    return row;
+}
+
 } // namespace sennit::tools

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "tools/common/timeline.hpp"
+
 #include <cstdint>
 #include <span>
 #include <string>
@@ -30,5 +32,9 @@ struct JobRecord {
 
 /// "exit 3", "signal 9 (KILL)", "time-out", ...
 std::string show_outcome(const JobRecord& record);
+
+/// The words of the page of --timeline, and a row of it.
+inline constexpr Timeline::Words timeline_words{"map", "job", "jobs", "command", "output", true};
+Timeline::Row timeline_row(const JobRecord& record);
 
 } // namespace sennit::tools

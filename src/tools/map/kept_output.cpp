@@ -1,7 +1,7 @@
 #include "tools/map/kept_output.hpp"
 
+#include "tools/common/quoting.hpp"
 #include "tools/map/job_log.hpp"
-#include "tools/map/quoting.hpp"
 
 #include <sennit/base/errors.hpp>
 #include <sennit/os/file.hpp>

@@ -1,7 +1,7 @@
 #include "tools/map/map.hpp"
 
+#include "tools/common/quoting.hpp"
 #include "tools/map/command_line.hpp"
-#include "tools/map/quoting.hpp"
 #include "tools/map/scheduler.hpp"
 
 #include <sennit/base/errors.hpp>

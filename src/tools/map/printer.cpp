@@ -1,6 +1,6 @@
 #include "tools/map/printer.hpp"
 
-#include "tools/map/quoting.hpp"
+#include "tools/common/quoting.hpp"
 
 #include <cerrno>
 #include <system_error>

@@ -1,7 +1,7 @@
 #pragma once
 
+#include "tools/common/out_stream.hpp"
 #include "tools/map/capture.hpp"
-#include "tools/map/out_stream.hpp"
 
 #include <cstdint>
 #include <deque>

@@ -1,12 +1,12 @@
 #include "tools/map/progress.hpp"
 
-#include "tools/map/units.hpp"
+#include "tools/common/bar.hpp"
+#include "tools/common/units.hpp"
 
 #include <sennit/os/system_state.hpp>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <string_view>
 
 namespace sennit::tools {
@@ -18,14 +18,6 @@ std::string rounded(double rate) {
     if (rate >= 100) return with_commas(static_cast<std::uint64_t>(std::llround(rate)));
     const auto tenths = static_cast<std::uint64_t>(std::llround(rate * 10));
     return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10);
-}
-
-std::string clock_time(double seconds) {
-    if (seconds > 359'999) return "more than 99 h";
-    const auto whole = static_cast<std::uint64_t>(std::ceil(seconds));
-    const auto two = [](std::uint64_t n) { return (n < 10 ? "0" : "") + std::to_string(n); };
-    if (whole < 3600) return std::to_string(whole / 60) + ":" + two(whole % 60);
-    return std::to_string(whole / 3600) + ":" + two(whole / 60 % 60) + ":" + two(whole % 60);
 }
 
 } // namespace
@@ -64,18 +56,7 @@ std::string Progress::line(const State& s, std::size_t columns) {
     bar = std::min<std::size_t>(bar, 40);
     std::string text = left;
     if (part >= 0 && bar >= 5) {
-        if (unicode_) {
-            static constexpr const char* eighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
-            const auto filled = static_cast<std::size_t>(part * static_cast<double>(bar) * 8);
-            for (std::size_t i = 0; i < filled / 8; ++i) text += "█";
-            if (filled % 8 > 0) text += eighths[filled % 8];
-            text += "\033[2m";
-            for (std::size_t i = (filled + 7) / 8; i < bar; ++i) text += "░";
-            text += "\033[0m";
-        } else {
-            const auto filled = static_cast<std::size_t>(part * static_cast<double>(bar - 2));
-            text += '[' + std::string(filled, '#') + std::string(bar - 2 - filled, '.') + ']';
-        }
+        append_bar(text, part, bar, unicode_);
         text += "  ";
     }
     if (left.size() + right.size() > room) right.resize(room > left.size() ? room - left.size() : 0);
@@ -98,17 +79,6 @@ void Progress::erase() {
     stream_.write(clear.data(), clear.size());
     shown_ = false;
     next_ = 0;
-}
-
-bool environment_is_utf8() {
-    for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
-        const char* value = std::getenv(name);
-        if (value == nullptr || *value == '\0') continue;
-        const std::string_view text(value);
-        return text.find("UTF-8") != std::string_view::npos || text.find("utf8") != std::string_view::npos ||
-               text.find("UTF8") != std::string_view::npos || text.find("utf-8") != std::string_view::npos;
-    }
-    return false;
 }
 
 } // namespace sennit::tools

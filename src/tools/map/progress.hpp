@@ -1,6 +1,6 @@
 #pragma once
 
-#include "tools/map/out_stream.hpp"
+#include "tools/common/out_stream.hpp"
 
 #include <cstdint>
 #include <deque>
@@ -46,8 +46,5 @@ class Progress {
     std::int64_t next_ = 0;
     std::deque<std::pair<std::int64_t, std::uint64_t>> history_; // when, done
 };
-
-/// True when the environment says that the terminal shows UTF-8.
-bool environment_is_utf8();
 
 } // namespace sennit::tools

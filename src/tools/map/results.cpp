@@ -1,7 +1,7 @@
 #include "tools/map/results.hpp"
 
-#include "tools/map/quoting.hpp"
-#include "tools/map/whole_file.hpp"
+#include "tools/common/quoting.hpp"
+#include "tools/common/whole_file.hpp"
 
 #include <sennit/base/errors.hpp>
 

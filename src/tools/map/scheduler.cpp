@@ -1,7 +1,8 @@
 #include "tools/map/scheduler.hpp"
 
-#include "tools/map/quoting.hpp"
-#include "tools/map/units.hpp"
+#include "tools/common/bar.hpp"
+#include "tools/common/quoting.hpp"
+#include "tools/common/units.hpp"
 
 #include <sennit/base/errors.hpp>
 #include <sennit/os/file.hpp>
@@ -128,7 +129,8 @@ Scheduler::Scheduler(MapOptions options)
         if (log_->is_file()) kept_.emplace(options_.job_log + ".kept", options_.resume);
     }
     if (!options_.results.empty() && !options_.dry_run) results_.emplace(options_.results);
-    if (!options_.timeline.empty() && !options_.dry_run) timeline_.emplace(options_.timeline, title_of(options_));
+    if (!options_.timeline.empty() && !options_.dry_run)
+        timeline_.emplace(options_.timeline, timeline_words, title_of(options_));
 
     const bool terminal = os::is_terminal(2);
     const bool wanted = options_.progress == MapOptions::Show::always ||
@@ -798,7 +800,7 @@ void Scheduler::settle(Job& job) {
     r.last_attempt = !r.failed() || job.attempt > options_.retries || stopping_;
     if (timeline_ || log_ || summary_.wants_command(r)) r.command = shown(job);
     summary_.add(r);
-    if (timeline_) timeline_->add(r);
+    if (timeline_) timeline_->add(timeline_row(r));
     if (!r.last_attempt) {
         job.out.capture.clear();
         job.err.capture.clear();

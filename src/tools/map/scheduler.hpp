@@ -1,5 +1,6 @@
 #pragma once
 
+#include "tools/common/timeline.hpp"
 #include "tools/map/capture.hpp"
 #include "tools/map/inputs.hpp"
 #include "tools/map/job.hpp"
@@ -12,7 +13,6 @@
 #include "tools/map/summary.hpp"
 #include "tools/map/template.hpp"
 #include "tools/map/throttle.hpp"
-#include "tools/map/timeline.hpp"
 
 #include <sennit/os/epoll.hpp>
 #include <sennit/os/orphan_guard.hpp>

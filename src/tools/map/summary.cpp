@@ -1,7 +1,7 @@
 #include "tools/map/summary.hpp"
 
-#include "tools/map/quoting.hpp"
-#include "tools/map/units.hpp"
+#include "tools/common/quoting.hpp"
+#include "tools/common/units.hpp"
 
 #include <algorithm>
 #include <cmath>

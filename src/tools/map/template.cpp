@@ -1,6 +1,6 @@
 #include "tools/map/template.hpp"
 
-#include "tools/map/quoting.hpp"
+#include "tools/common/quoting.hpp"
 
 #include <sennit/base/errors.hpp>
 

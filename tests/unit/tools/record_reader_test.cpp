@@ -1,4 +1,4 @@
-#include "tools/map/record_reader.hpp"
+#include "tools/common/record_reader.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

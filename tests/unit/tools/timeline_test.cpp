@@ -1,4 +1,4 @@
-#include "tools/map/timeline.hpp"
+#include "tools/common/timeline.hpp"
 
 #include <cstdlib>
 #include <fstream>
@@ -16,12 +16,12 @@ using testing::Not;
 TEST(Timeline, is_one_page_that_needs_nothing_and_is_not_fooled_by_names) {
     char name[] = "/tmp/sennit-timeline-XXXXXX";
     ::close(::mkstemp(name));
-    Timeline timeline(name, "echo </title><script>alert(1)</script>");
-    JobRecord r;
-    r.sequence = 1;
-    r.slot = 1;
-    r.exit_code = 3;
-    r.command = "echo </script><script>alert(2)</script> \x1b[2J\xff";
+    Timeline timeline(name, {"map", "job", "jobs", "command", "output", true},
+                      "echo </title><script>alert(1)</script>");
+    Timeline::Row r;
+    r.number = 1;
+    r.outcome = 3;
+    r.label = "echo </script><script>alert(2)</script> \x1b[2J\xff";
     timeline.add(r);
     timeline.finish({1'000'000'000, 0, 1, 2, 0, ""});
     std::ostringstream text;
@@ -32,6 +32,8 @@ TEST(Timeline, is_one_page_that_needs_nothing_and_is_not_fooled_by_names) {
     EXPECT_THAT(page, Not(HasSubstr("http://")));
     EXPECT_THAT(page, Not(HasSubstr("https://")));
     EXPECT_THAT(page, Not(HasSubstr("@TITLE@")));
+    EXPECT_THAT(page, Not(HasSubstr("@TOOL@")));
+    EXPECT_THAT(page, HasSubstr("\"one\":\"job\""));
     EXPECT_THAT(page, HasSubstr("[1,1,0,0,3,0,0,0,0,\"echo \\u003c/script>"));
     EXPECT_THAT(page, HasSubstr("</html>"));
     ::unlink(name);

@@ -1,4 +1,4 @@
-#include "tools/map/units.hpp"
+#include "tools/common/units.hpp"
 
 #include <sennit/base/errors.hpp>
 

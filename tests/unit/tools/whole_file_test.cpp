@@ -1,4 +1,4 @@
-#include "tools/map/whole_file.hpp"
+#include "tools/common/whole_file.hpp"
 
 #include <sennit/base/errors.hpp>
 

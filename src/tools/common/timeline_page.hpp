@@ -1,4 +1,4 @@
-// The page of --timeline: what stands before the rows of the jobs, and what stands behind them.
+// The page of --timeline: what stands before the rows, and what stands behind them.
 #pragma once
 
 #include <string_view>
@@ -10,7 +10,7 @@ inline constexpr std::string_view timeline_head = R"page(<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<title>sennit map: @TITLE@</title>
+<title>sennit @TOOL@: @TITLE@</title>
 <style>
 :root { --bg: #f6f7f9; --panel: #fff; --text: #1c2430; --soft: #64707f; --line: #e0e4ea; --grid: #edf0f4;
   --ok1: #4b8fd6; --ok2: #7db1e6; --bad: #d43d3d; --retry: #e39a2d; --late: #a65bc4; --mark: #111827; --idle: #f0f2f6; --brush: rgba(75,143,214,.16); }
@@ -42,16 +42,16 @@ th { color: var(--soft); font-weight: 400; font-size: 12px; border: 0 } td.n, th
 #tip .mono { overflow-wrap: anywhere; display: block; margin-bottom: 4px } #tip dl { display: grid; grid-template-columns: auto 1fr; gap: 0 10px; margin: 0 } #tip dt { color: var(--soft) } #tip dd { margin: 0; font-variant-numeric: tabular-nums }
 noscript { color: var(--bad) }
 </style></head><body><main>
-<h1>sennit map <span id="when"></span></h1>
+<h1>sennit @TOOL@ <span id="when"></span></h1>
 <p class="command"><code>@TITLE@</code> <span class="ended" id="ended"></span></p>
 <noscript>This page draws its picture with the script that it carries; switch scripts on to see it.</noscript>
 <div class="tiles" id="tiles"></div>
 <div class="panel">
 <div class="bar"><span id="range"></span><span class="grow"></span><span id="keys" class="bar" style="margin:0"></span>
-<input id="find" type="search" placeholder="find a job: number or text" aria-label="find a job"><button id="in" title="closer (+)">+</button><button id="out" title="farther (-)">&minus;</button><button id="all" title="the whole run (0)">all</button></div>
+<input id="find" type="search" placeholder="number or text" aria-label="find"><button id="in" title="closer (+)">+</button><button id="out" title="farther (-)">&minus;</button><button id="all" title="the whole run (0)">all</button></div>
 <canvas id="whole" height="54"></canvas>
 <div class="scroll"><canvas id="lanes"></canvas></div>
-<div class="bar" style="margin:8px 0 0">wheel: closer and farther &middot; drag: move &middot; double click on a job: fill the width with it &middot; drag in the upper strip: choose a part</div>
+<div class="bar" style="margin:8px 0 0">wheel: closer and farther &middot; drag: move &middot; double click on one: fill the width with it &middot; drag in the upper strip: choose a part</div>
 </div>
 <div class="lists"><div class="panel"><h2 id="failedTitle">Failures</h2><div id="failed"></div></div><div class="panel"><h2>Slowest</h2><div id="slowest"></div></div></div>
 </main><div id="tip"></div>
@@ -90,14 +90,15 @@ const cpu = rows.reduce((s, r) => s + r[CPU], 0) + run.ownCpu, busy = rows.reduc
 $("when").textContent = new Date(run.started).toLocaleString();
 $("ended").textContent = run.ended ? "\u00b7 " + run.ended : "";
 function tile(value, name, cls) { const t = element("div", undefined, "tile " + (cls || "")); t.append(element("b", value), element("span", name)); $("tiles").append(t); }
-tile(fmt(final.length), final.length === 1 ? "job" : "jobs");
+tile(fmt(final.length), final.length === 1 ? run.one : run.many);
 tile(fmt(failures.length), "failed", failures.length ? "bad" : "");
 tile(time(run.wall), "wall time");
-tile(fmt(+(final.length / run.wall * 1e6).toPrecision(4)), "jobs a second");
+tile(fmt(+(final.length / run.wall * 1e6).toPrecision(4)), run.many + " a second");
 tile((busy / run.wall).toFixed(2), "at once, of " + fmt(run.slots) + (run.slots === 1 ? " slot" : " slots"));
+if (!run.processes) tile(bytes(rows.reduce((s, r) => s + r[BYTES], 0) / run.wall * 1e6) + "/s", "on average");
 tile((cpu / run.wall / run.cores * 100).toFixed(0) + " %", "CPU use of " + run.cores + (run.cores === 1 ? " core" : " cores"));
 const sorted = final.map(r => r[LONG]).sort((a, b) => a - b);
-tile(sorted.length ? time(sorted[Math.floor(sorted.length / 2)]) : "\u2013", "median job");
+tile(sorted.length ? time(sorted[Math.floor(sorted.length / 2)]) : "\u2013", "median " + run.one);
 if (run.rows > N) $("ended").textContent += " \u00b7 the first " + fmt(N) + " of " + fmt(run.rows) + " rows are drawn";
 
 // ---- drawing
@@ -209,22 +210,22 @@ function hide() { $("tip").style.display = "none"; }
 function tip(r, e) {
   const t = $("tip"); if (!r) return hide();
   const list = element("dl"), line = (a, b) => list.append(element("dt", a), element("dd", b));
-  line("job", "#" + fmt(r[SEQ]) + (r[RETRIED] ? ", attempt " + r[RETRIED] : "") + ", slot " + r[SLOT]); line("outcome", outcome(r) + (r[RETRIED] ? ", tried again" : ""));
-  line("time", time(r[LONG]) + ", from " + time(r[START]) + " on"); line("CPU", time(r[CPU]) + (r[LONG] ? " = " + (r[CPU] / r[LONG] * 100).toFixed(0) + " %" : "")); line("memory", bytes(r[MEM] * 1024)); line("output", bytes(r[BYTES]));
+  line(run.one, "#" + fmt(r[SEQ]) + (r[RETRIED] ? ", attempt " + r[RETRIED] : "") + ", slot " + r[SLOT]); line("outcome", outcome(r) + (r[RETRIED] ? ", tried again" : ""));
+  line("time", time(r[LONG]) + ", from " + time(r[START]) + " on"); if (run.processes) { line("CPU", time(r[CPU]) + (r[LONG] ? " = " + (r[CPU] / r[LONG] * 100).toFixed(0) + " %" : "")); line("memory", bytes(r[MEM] * 1024)); } line(run.bytes, bytes(r[BYTES]));
   t.replaceChildren(element("span", r[COMMAND], "mono"), list); t.style.display = "block";
   const b = t.getBoundingClientRect(); t.style.left = Math.max(4, Math.min(innerWidth - b.width - 8, e.clientX + 14)) + "px"; t.style.top = (e.clientY + 18 + b.height > innerHeight ? Math.max(4, e.clientY - b.height - 12) : e.clientY + 18) + "px";
 }
 function table(where, list, none) {
   if (!list.length) { $(where).append(element("div", none, "none")); return; }
   const t = element("table"), head = element("tr");
-  for (const [name, width, cls] of [["job", "76px"], ["time", "82px", "n"], ["outcome", "112px"], ["command", "auto"]]) { const h = element("th", name, cls); h.style.width = width; head.append(h); }
+  for (const [name, width, cls] of [[run.one, "76px"], ["time", "82px", "n"], ["outcome", "112px"], [run.label, "auto"]]) { const h = element("th", name, cls); h.style.width = width; head.append(h); }
   t.append(head);
   for (const r of list) { const row = element("tr"); row.dataset.job = r[SEQ]; row.append(element("td", "#" + r[SEQ]), element("td", time(r[LONG]), "n"), element("td", outcome(r), r[OUTCOME] === 0 ? "none" : "out"), element("td", r[COMMAND], "mono")); row.lastChild.title = r[COMMAND]; row.onclick = () => { focus(r); canvas.scrollIntoView({block: "nearest", behavior: "smooth"}); }; t.append(row); }
   $(where).append(t);
 }
 $("failedTitle").textContent = failures.length > 200 ? "Failures (the first 200 of " + fmt(failures.length) + ")" : "Failures";
 table("failed", failures.slice().sort((a, b) => a[SEQ] - b[SEQ]).slice(0, 200), "None.");
-table("slowest", final.slice().sort((a, b) => b[LONG] - a[LONG]).slice(0, 20), "No jobs.");
+table("slowest", final.slice().sort((a, b) => b[LONG] - a[LONG]).slice(0, 20), "None.");
 const keys = [["success", 0], ["failure", 1], ["time-out", 3], ["failed, tried again", 2]].filter(([, k]) => k === 0 || rows.some(r => kind(r) === k));
 
 // ---- finding

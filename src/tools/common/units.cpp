@@ -1,6 +1,6 @@
-#include "tools/map/units.hpp"
+#include "tools/common/units.hpp"
 
-#include "tools/map/quoting.hpp"
+#include "tools/common/quoting.hpp"
 
 #include <sennit/base/errors.hpp>
 

@@ -1,4 +1,4 @@
-#include "tools/map/out_stream.hpp"
+#include "tools/common/out_stream.hpp"
 
 #include <sennit/os/file.hpp>
 #include <sennit/os/io.hpp>

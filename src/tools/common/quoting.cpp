@@ -1,4 +1,4 @@
-#include "tools/map/quoting.hpp"
+#include "tools/common/quoting.hpp"
 
 namespace sennit::tools {
 namespace {

@@ -1,4 +1,4 @@
-#include "tools/map/record_reader.hpp"
+#include "tools/common/record_reader.hpp"
 
 #include <sennit/base/errors.hpp>
 #include <sennit/os/io.hpp>
