@@ -52,6 +52,14 @@ ssize_t write_nowait(int fd, const void* data, std::size_t bytes) noexcept {
     return write_some(fd, data, std::min<std::size_t>(bytes, PIPE_BUF));
 }
 
+ssize_t pread_some(int fd, void* buffer, std::size_t bytes, std::int64_t offset) noexcept {
+    return settled([&] { return ::pread(fd, buffer, bytes, offset); });
+}
+
+ssize_t pwrite_some(int fd, const void* data, std::size_t bytes, std::int64_t offset) noexcept {
+    return settled([&] { return ::pwrite(fd, data, bytes, offset); });
+}
+
 Fd open_null() {
     const ssize_t fd = settled([] { return ::open("/dev/null", O_RDWR | O_CLOEXEC); });
     if (fd < 0) throw OSError(static_cast<int>(-fd), "open: cannot open /dev/null");

@@ -5,6 +5,7 @@
 
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
 #include <sys/types.h>
 
 namespace sennit::os {
@@ -19,6 +20,10 @@ ssize_t write_some(int fd, const void* data, std::size_t bytes) noexcept;
 /// Only when poll has said that it is writable: before Linux 6.4 it then writes up to 4,096 bytes, which a pipe that is
 /// writable has room for if nobody else writes to it.
 ssize_t write_nowait(int fd, const void* data, std::size_t bytes) noexcept;
+
+/// pread(2) and pwrite(2), repeated after a signal. Bytes or -errno.
+ssize_t pread_some(int fd, void* buffer, std::size_t bytes, std::int64_t offset) noexcept;
+ssize_t pwrite_some(int fd, const void* data, std::size_t bytes, std::int64_t offset) noexcept;
 
 /// /dev/null, for reading and writing, close-on-exec. Throws OSError.
 Fd open_null();

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <sennit/loop/poller.hpp>
+#include <sennit/os/epoll.hpp>
+#include <sennit/os/fd.hpp>
+
+#include <memory>
+#include <vector>
+
+namespace sennit::loop {
+
+/// The poller for every kernel: non-blocking calls, and epoll for what would wait.
+///
+/// Cost      One epoll_ctl in the life of a descriptor that ever waits for input, one more when it first waits for output; then
+///           each operation is its own system call alone, made when it can succeed. A turn is one epoll_wait.
+/// Source    epoll(7), edge-triggered; the conditions under which a short read says "empty" are those of its questions 9 and 10.
+class EpollPoller final : public Poller {
+  public:
+    /// Throws OSError.
+    EpollPoller();
+    ~EpollPoller() override;
+
+    bool start_or_finish(Operation& op) noexcept override;
+    void cancel(Operation& op) noexcept override;
+    void forget(int fd) noexcept override;
+    void turn(Deadline deadline) noexcept override;
+    void wake() noexcept override;
+    [[nodiscard]] const char* name() const noexcept override { return "epoll"; }
+
+  private:
+    struct Descriptor;
+    struct Chunk;
+    Descriptor* descriptor(int fd) noexcept; // nullptr: no memory
+    int watch(int fd, Descriptor& d, std::uint32_t events) noexcept;
+    void run_queue(Descriptor& d, base::IntrusiveList& queue, bool& ready) noexcept;
+    static bool emptied(const Descriptor& d, const Operation& op) noexcept;
+    void on_event(std::uint64_t tag, std::uint32_t events) noexcept;
+    static void end_all_of(EpollPoller& self, base::IntrusiveList& queue, int result) noexcept;
+
+    os::Epoll epoll_;
+    os::Fd bell_; // an eventfd, edge-triggered: it is never read
+    std::vector<std::unique_ptr<Chunk>> chunks_;
+};
+
+} // namespace sennit::loop
