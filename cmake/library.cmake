@@ -16,7 +16,7 @@ foreach(line IN LISTS sennit_layers)
   string(REGEX MATCH "^([a-z]+):(.*)$" _ "${line}")
   set(folder ${CMAKE_MATCH_1})
   separate_arguments(below UNIX_COMMAND "${CMAKE_MATCH_2}")
-  if(folder STREQUAL "tools")
+  if(folder MATCHES "^(tools|tls)$") # tool.cmake, tls.cmake
     continue()
   endif()
   list(TRANSFORM below PREPEND sennit_)

@@ -23,6 +23,7 @@ echo "-- find_package"
 cmake -S "$here/outside" -B "$scratch/cmake" -G Ninja -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_PREFIX_PATH="$prefix" > "$scratch/log" &&
     cmake --build "$scratch/cmake" > "$scratch/log" || { cat "$scratch/log"; exit 1; }
 "$scratch/cmake/outside"
+if [ -f "$(find "$prefix" -name sennitTlsTargets.cmake)" ]; then "$scratch/cmake/outside_tls"; fi
 
 echo "-- pkg-config"
 libdir=$(dirname "$(find "$prefix" -name sennit.pc)")
@@ -31,6 +32,11 @@ pkg-config --exact-version="$(pkg-config --modversion sennit)" sennit
 # shellcheck disable=SC2046 # the flags are words
 "$compiler" -std=c++20 "$here/outside/main.cpp" $(pkg-config --cflags --libs sennit) -o "$scratch/outside"
 LD_LIBRARY_PATH=$(pkg-config --variable=libdir sennit) "$scratch/outside"
+if [ -f "$libdir/sennit-tls.pc" ]; then
+    # shellcheck disable=SC2046
+    "$compiler" -std=c++20 "$here/outside/tls.cpp" $(pkg-config --cflags --libs sennit-tls) -o "$scratch/outside_tls"
+    LD_LIBRARY_PATH=$(pkg-config --variable=libdir sennit) "$scratch/outside_tls"
+fi
 if [ "$kind" = shared ]; then
     ldd "$scratch/cmake/outside" | grep -q libsennit.so || { echo "the program is not linked with libsennit.so" >&2; exit 1; }
 fi
