@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <pthread.h>
+#include <string>
 #include <sys/signalfd.h>
 
 namespace sennit::os {
@@ -35,6 +36,16 @@ IgnoredSignal::IgnoredSignal(int signal) noexcept : signal_(signal) {
 }
 
 IgnoredSignal::~IgnoredSignal() { ::sigaction(signal_, &before_, nullptr); }
+
+CaughtSignal::CaughtSignal(int signal, void (*handler)(int)) : signal_(signal) {
+    struct sigaction action {};
+    action.sa_handler = handler;
+    action.sa_flags = SA_RESTART;
+    if (::sigaction(signal, &action, &before_) != 0)
+        throw OSError(errno, "sigaction: cannot catch signal " + std::to_string(signal));
+}
+
+CaughtSignal::~CaughtSignal() { ::sigaction(signal_, &before_, nullptr); }
 
 bool is_ignored(int signal) noexcept {
     struct sigaction now {};

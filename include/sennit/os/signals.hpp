@@ -44,6 +44,21 @@ class IgnoredSignal {
     struct sigaction before_ {};
 };
 
+/// Calls handler(signal) in a signal handler, on whichever thread gets the signal, and gives back the disposition of before in
+/// its destructor. System calls that the signal interrupts go on (SA_RESTART).
+class CaughtSignal {
+  public:
+    /// Throws OSError: EINVAL for one that can't be caught.
+    CaughtSignal(int signal, void (*handler)(int));
+    CaughtSignal(const CaughtSignal&) = delete;
+    CaughtSignal& operator=(const CaughtSignal&) = delete;
+    ~CaughtSignal();
+
+  private:
+    int signal_;
+    struct sigaction before_ {};
+};
+
 /// True when the process ignores `signal`.
 bool is_ignored(int signal) noexcept;
 /// Gives a signal its default action. For SIGCHLD this undoes an inherited "ignore", with which the kernel would throw away
