@@ -48,3 +48,9 @@ target_compile_definitions(sennit ${sennit_scope} ${sennit_definitions})
 target_include_directories(sennit ${sennit_scope} $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
                                                   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_link_libraries(sennit ${sennit_scope} Threads::Threads)
+if(SENNIT_IO_URING)
+  target_include_directories(sennit_os PRIVATE ${SENNIT_LIBURING_INCLUDE_DIR})
+  target_compile_definitions(sennit_os PRIVATE SENNIT_IO_URING=1)
+  # By name, so that an installed libsennit.a finds the library of the machine it is used on.
+  target_link_libraries(sennit PRIVATE uring)
+endif()

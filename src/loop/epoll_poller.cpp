@@ -15,17 +15,14 @@
 #include <sennit/os/io.hpp>
 #include <sennit/os/socket.hpp>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <limits>
-#include <new>
 
 namespace sennit::loop {
 namespace {
 
 constexpr std::uint64_t bell_tag = ~std::uint64_t{0};
-constexpr std::size_t descriptors_a_chunk = 64;
 constexpr int events_a_turn = 256;
 constexpr std::int64_t test_clock_look_ns = 1'000'000;
 
@@ -48,42 +45,12 @@ bool is_output(OperationKind kind) noexcept {
 
 } // namespace
 
-struct EpollPoller::Descriptor {
-    base::IntrusiveList readers, writers; // operations that wait, oldest first
-    std::uint32_t generation = 0;         // of the watch: an event of an older one is none of ours
-    std::uint32_t events = 0;             // what epoll watches; 0: nothing
-    bool readable = true, writable = true;
-    bool sticky = false;
-    bool always_ready = false; // epoll does not take it: a regular file
-    bool known = false;        // the next two are
-    bool tcp = false;
-    bool nonblocking = false;
-};
-
-struct EpollPoller::Chunk {
-    std::array<Descriptor, descriptors_a_chunk> descriptors;
-};
-
 EpollPoller::EpollPoller() : bell_(os::make_eventfd()) {
     if (const int error = epoll_.add(bell_.get(), EPOLLIN | EPOLLET, bell_tag))
         throw OSError(error, "epoll_ctl: cannot watch the event loop's eventfd");
 }
 
 EpollPoller::~EpollPoller() = default;
-
-EpollPoller::Descriptor* EpollPoller::descriptor(int fd) noexcept {
-    const auto n = static_cast<std::size_t>(fd);
-    const std::size_t chunk = n / descriptors_a_chunk;
-    if (chunk >= chunks_.size() || !chunks_[chunk]) [[unlikely]] {
-        try {
-            if (chunk >= chunks_.size()) chunks_.resize(std::max(chunk + 1, chunks_.size() * 2));
-            chunks_[chunk] = std::make_unique<Chunk>();
-        } catch (const std::bad_alloc&) {
-            return nullptr;
-        }
-    }
-    return &chunks_[chunk]->descriptors[n % descriptors_a_chunk];
-}
 
 // Sees to it that events of these bits come, and that one comes now if they hold already. 0 or -errno.
 int EpollPoller::watch(int fd, Descriptor& d, std::uint32_t events) noexcept {
@@ -172,7 +139,7 @@ bool EpollPoller::start_or_finish(Operation& op) noexcept {
         op.result = -EBADF;
         return true;
     }
-    Descriptor* const found = descriptor(op.fd);
+    Descriptor* const found = descriptors_.find_or_make(op.fd);
     if (!found) {
         op.result = -ENOMEM;
         return true;
@@ -251,8 +218,8 @@ void EpollPoller::run_queue(Descriptor& d, base::IntrusiveList& queue, bool& rea
 }
 
 void EpollPoller::on_event(std::uint64_t tag, std::uint32_t events) noexcept {
-    Descriptor& d = *descriptor(static_cast<int>(tag & 0xffffffff));
-    if (d.generation != static_cast<std::uint32_t>(tag >> 32)) return; // of a descriptor that was forgotten
+    Descriptor& d = *descriptors_.find(static_cast<int>(tag & 0xffffffff)); // made before it was watched
+    if (d.generation != static_cast<std::uint32_t>(tag >> 32)) return;      // of a descriptor that was forgotten
     if ((events & sticky_events) != 0) d.sticky = true;
     if ((events & (in_events | EPOLLHUP | EPOLLERR)) != 0) {
         d.readable = true;
@@ -281,10 +248,9 @@ void EpollPoller::end_all_of(EpollPoller& self, base::IntrusiveList& queue, int 
 }
 
 void EpollPoller::forget(int fd) noexcept {
-    if (fd < 0 || static_cast<std::size_t>(fd) / descriptors_a_chunk >= chunks_.size() ||
-        !chunks_[static_cast<std::size_t>(fd) / descriptors_a_chunk])
-        return;
-    Descriptor& d = *descriptor(fd);
+    Descriptor* const found = fd >= 0 ? descriptors_.find(fd) : nullptr;
+    if (!found) return;
+    Descriptor& d = *found;
     end_all_of(*this, d.readers, -ECANCELED);
     end_all_of(*this, d.writers, -ECANCELED);
     if (d.events != 0) epoll_.remove(fd);

@@ -426,6 +426,7 @@ EventLoop::Running::Running(EventLoop& loop) : loop_(loop) {
     if (running_)
         throw UsageError(
             "another event loop runs on this thread already; co_await there, or run this loop on a thread of its own");
+    loop.poller_->attach();
     running_ = &loop;
     loop.is_running_.store(true, memory_order_relaxed);
 }

@@ -1,11 +1,11 @@
 #pragma once
 
+#include <sennit/loop/descriptor_table.hpp>
 #include <sennit/loop/poller.hpp>
 #include <sennit/os/epoll.hpp>
 #include <sennit/os/fd.hpp>
 
-#include <memory>
-#include <vector>
+#include <cstdint>
 
 namespace sennit::loop {
 
@@ -28,9 +28,17 @@ class EpollPoller final : public Poller {
     [[nodiscard]] const char* name() const noexcept override { return "epoll"; }
 
   private:
-    struct Descriptor;
-    struct Chunk;
-    Descriptor* descriptor(int fd) noexcept; // nullptr: no memory
+    struct Descriptor {
+        base::IntrusiveList readers, writers; // operations that wait, oldest first
+        std::uint32_t generation = 0;         // of the watch: an event of an older one is none of ours
+        std::uint32_t events = 0;             // what epoll watches; 0: nothing
+        bool readable = true, writable = true;
+        bool sticky = false;
+        bool always_ready = false; // epoll does not take it: a regular file
+        bool known = false;        // the next two are
+        bool tcp = false;
+        bool nonblocking = false;
+    };
     int watch(int fd, Descriptor& d, std::uint32_t events) noexcept;
     void run_queue(Descriptor& d, base::IntrusiveList& queue, bool& ready) noexcept;
     static bool emptied(const Descriptor& d, const Operation& op) noexcept;
@@ -39,7 +47,7 @@ class EpollPoller final : public Poller {
 
     os::Epoll epoll_;
     os::Fd bell_; // an eventfd, edge-triggered: it is never read
-    std::vector<std::unique_ptr<Chunk>> chunks_;
+    DescriptorTable<Descriptor> descriptors_;
 };
 
 } // namespace sennit::loop

@@ -24,6 +24,10 @@ class Poller {
     Poller(const Poller&) = delete;
     Poller& operator=(const Poller&) = delete;
 
+    /// The calling thread is the one from now on; by start() or turn() otherwise. Throws OSError when another one was, and the
+    /// poller can't change its thread.
+    virtual void attach() {}
+
     /// Starts `op`. done() is called from a later moment of turn(), never in here, whatever happens.
     void start(Operation& op) noexcept {
         if (start_or_finish(op)) end(op);

@@ -2,10 +2,13 @@
 #include <sennit/loop/poller.hpp>
 
 #include <sennit/base/errors.hpp>
+#include <sennit/base/fault_point.hpp>
 #include <sennit/loop/epoll_poller.hpp>
+#include <sennit/loop/uring_poller.hpp>
 #include <sennit/os/fd.hpp>
 #include <sennit/os/io.hpp>
 
+#include <algorithm>
 #include <arpa/inet.h>
 #include <cerrno>
 #include <chrono>
@@ -58,7 +61,11 @@ os::Fd listener(sockaddr_in& address) {
     return fd;
 }
 
-std::unique_ptr<Poller> make(const std::string&) { return std::make_unique<EpollPoller>(); }
+std::unique_ptr<Poller> make(const std::string& name) {
+    if (name == "epoll") return std::make_unique<EpollPoller>();
+    if (name == "io_uring") return std::make_unique<UringPoller>();
+    return std::make_unique<UringPoller>(2, 4); // its queues are always full
+}
 
 class PollerTest : public ::testing::TestWithParam<const char*> {
   protected:
@@ -83,9 +90,16 @@ class PollerTest : public ::testing::TestWithParam<const char*> {
         poller->forget(server.get());
         return {std::move(client), os::Fd(accept.result)};
     }
-    std::unique_ptr<Poller> poller = make(GetParam());
+    void SetUp() override {
+        try {
+            poller = make(GetParam());
+        } catch (const OSError& refused) {
+            GTEST_SKIP() << refused.what();
+        }
+    }
+    std::unique_ptr<Poller> poller;
 };
-INSTANTIATE_TEST_SUITE_P(Pollers, PollerTest, ::testing::Values("epoll"),
+INSTANTIATE_TEST_SUITE_P(Pollers, PollerTest, ::testing::Values("epoll", "io_uring", "small_io_uring"),
                          [](const auto& p) { return std::string(p.param); });
 
 TEST_P(PollerTest, done_is_called_from_turn_and_never_from_start) {
@@ -303,6 +317,174 @@ TEST_P(PollerTest, a_wake_from_another_thread_ends_a_turn_and_is_not_lost_when_n
         ::pthread_join(thread, nullptr);
     }
 }
+
+TEST_P(PollerTest, more_operations_than_the_queues_have_room_for_all_end) {
+    constexpr int n = 300;
+    const Pair pair = unix_pair(SOCK_DGRAM);
+    char buffer[n];
+    std::vector<std::unique_ptr<Op>> polls, sends;
+    for (int i = 0; i < n; ++i) {
+        polls.push_back(std::make_unique<Op>(Kind::recv, pair.a.get(), &buffer[i], 1));
+        poller->start(*polls.back());
+    }
+    poller->turn(Deadline::poll());
+    for (int i = 0; i < n; i += 3) poller->cancel(*polls[static_cast<std::size_t>(i)]);
+    char byte = 'x';
+    for (int i = 0; i < n; ++i) {
+        if (i % 3 == 0) continue;
+        sends.push_back(std::make_unique<Op>(Kind::send, pair.b.get(), &byte, 1));
+        poller->start(*sends.back());
+    }
+    while (poller->in_flight() > 0) poller->turn(forever);
+    for (int i = 0; i < n; ++i) EXPECT_EQ(polls[static_cast<std::size_t>(i)]->result, i % 3 == 0 ? -ECANCELED : 1) << i;
+    for (const auto& send : sends) EXPECT_EQ(send->result, 1);
+}
+
+TEST_P(PollerTest, what_is_started_and_forgotten_at_once_does_not_reach_the_next_owner_of_the_number) {
+    for (int i = 0; i < 10; ++i) {
+        Pair pair = unix_pair();
+        char byte = 'x', buffer[10];
+        Op recv(Kind::recv, pair.a.get(), buffer, sizeof buffer);
+        poller->start(recv);
+        const int number = pair.a.get();
+        poller->forget(number);
+        pair.a.reset();
+        const Pair other = unix_pair();
+        ASSERT_TRUE(other.a.get() == number || other.b.get() == number);
+        ASSERT_EQ(::send(other.a.get(), &byte, 1, 0), 1);
+        ASSERT_EQ(::send(other.b.get(), &byte, 1, 0), 1);
+        run(recv);
+        EXPECT_EQ(recv.result, -ECANCELED);
+        poller->forget(number);
+    }
+}
+
+TEST_P(PollerTest,
+       what_was_started_before_the_thread_that_turns_it_is_carried_out_there_and_another_thread_may_follow) {
+    const Pair pair = unix_pair();
+    char buffer[10], byte = 'x';
+    Op recv(Kind::recv, pair.a.get(), buffer, sizeof buffer);
+    poller->start(recv);
+    ASSERT_EQ(::send(pair.b.get(), &byte, 1, 0), 1);
+    struct Work {
+        PollerTest& self;
+        Op& op;
+    } work{*this, recv};
+    const auto body = [](void* p) -> void* {
+        const Work& w = *static_cast<Work*>(p);
+        w.self.poller->attach();
+        w.self.run(w.op);
+        return nullptr;
+    };
+    pthread_t thread;
+    ASSERT_EQ(::pthread_create(&thread, nullptr, body, &work), 0);
+    ::pthread_join(thread, nullptr);
+    EXPECT_EQ(recv.result, 1);
+    poller->attach();
+    Op send(Kind::send, pair.a.get(), &byte, 1);
+    EXPECT_EQ(result(send), 1);
+}
+
+TEST_P(PollerTest, sendfile_sends_a_part_of_a_file) {
+    char name[] = "/tmp/sennit_poller_XXXXXX";
+    const os::Fd file(::mkostemp(name, O_CLOEXEC));
+    ::unlink(name);
+    const std::string text(2'000'000, 'f');
+    ASSERT_EQ(::pwrite(file.get(), text.data(), text.size(), 0), static_cast<ssize_t>(text.size()));
+    const Pair pair = tcp_pair();
+    std::vector<char> buffer(100'000);
+    Op send(Kind::sendfile, pair.a.get()), recv(Kind::recv, pair.b.get(), buffer.data(), buffer.size());
+    send.other = file.get();
+    std::size_t sent = 0, got = 0;
+    const std::size_t end = text.size() - 1000;
+    send.ended = recv.ended = 1;
+    while (got < end) {
+        if (send.ended && sent < end) {
+            send.offset = static_cast<std::int64_t>(sent);
+            send.size = end - sent;
+            send.ended = 0;
+            poller->start(send);
+        }
+        if (recv.ended) {
+            recv.ended = 0;
+            poller->start(recv);
+        }
+        poller->turn(forever);
+        if (send.ended && sent < end) {
+            ASSERT_GT(send.result, 0);
+            sent += static_cast<std::size_t>(send.result);
+        }
+        if (recv.ended) {
+            ASSERT_GT(recv.result, 0);
+            got += static_cast<std::size_t>(recv.result);
+        }
+    }
+    EXPECT_EQ(got, end);
+}
+
+bool io_uring_is_allowed() {
+    try {
+        make("io_uring");
+        return true;
+    } catch (const OSError&) {
+        return false;
+    }
+}
+
+// SENNIT_POLLER while it lives.
+class PollerVariable {
+  public:
+    explicit PollerVariable(const char* value) {
+        if (const char* const before = std::getenv("SENNIT_POLLER")) before_ = before;
+        set(value);
+    }
+    ~PollerVariable() { set(before_.empty() ? nullptr : before_.c_str()); }
+    static void set(const char* value) {
+        if (value)
+            ::setenv("SENNIT_POLLER", value, 1);
+        else
+            ::unsetenv("SENNIT_POLLER");
+    }
+
+  private:
+    std::string before_;
+};
+
+TEST(MakePoller, the_environment_forces_one_and_an_unknown_name_is_an_error) {
+    PollerVariable variable("epoll");
+    EXPECT_STREQ(make_poller()->name(), "epoll");
+    PollerVariable::set("io_uring");
+    if (io_uring_is_allowed()) {
+        EXPECT_STREQ(make_poller()->name(), "io_uring");
+    }
+    PollerVariable::set("kqueue");
+    try {
+        make_poller();
+        FAIL();
+    } catch (const UsageError& e) {
+        EXPECT_NE(std::string(e.what()).find("kqueue"), std::string::npos);
+    }
+}
+
+#if defined(SENNIT_FAULT_POINTS)
+TEST(MakePoller, a_refused_io_uring_is_epoll_with_one_line_and_an_error_when_it_was_asked_for) {
+    for (const char* refusal : {"EPERM", "ENOSYS", "ENOMEM"}) {
+        PollerVariable variable(nullptr);
+        base::arm_faults(("ring.setup=fail:" + std::string(refusal)).c_str());
+        ::testing::internal::CaptureStderr();
+        EXPECT_STREQ(make_poller()->name(), "epoll");
+        EXPECT_STREQ(make_poller()->name(), "epoll");
+        const std::string said = ::testing::internal::GetCapturedStderr();
+        EXPECT_LE(std::count(said.begin(), said.end(), '\n'), 1);
+        PollerVariable::set("io_uring");
+        EXPECT_THROW(make_poller(), OSError);
+        base::disarm_faults();
+        if (io_uring_is_allowed()) {
+            EXPECT_STREQ(make_poller()->name(), "io_uring");
+        }
+    }
+}
+#endif
 
 } // namespace
 } // namespace sennit::loop
