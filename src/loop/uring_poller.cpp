@@ -37,6 +37,12 @@ bool is_output(OperationKind kind) noexcept {
     }
 }
 
+std::size_t length(base::IntrusiveList& list) noexcept {
+    std::size_t n = 0;
+    for (base::ListNode* node = list.front(); node; node = list.after(*node)) ++n;
+    return n;
+}
+
 std::uint64_t tag_of(const Operation& op) noexcept { return reinterpret_cast<std::uintptr_t>(&op); }
 
 } // namespace
@@ -67,12 +73,7 @@ UringPoller::~UringPoller() {
 void UringPoller::attach() {
     if (attached_ && ring_->attach() == 0) return;
     if (attached_) { // a ring can't change its thread: another ring
-        for (base::ListNode* node = held_back_.front(); node; node = held_back_.after(*node)) --in_flight_;
-        for (base::ListNode* node = ended_.front(); node; node = ended_.after(*node)) --in_flight_;
-        const bool busy = in_flight_ > 0;
-        for (base::ListNode* node = held_back_.front(); node; node = held_back_.after(*node)) ++in_flight_;
-        for (base::ListNode* node = ended_.front(); node; node = ended_.after(*node)) ++in_flight_;
-        if (busy) {
+        if (in_flight_ > length(held_back_) + length(ended_)) {
             throw OSError(
                 EBUSY,
                 "io_uring: operations of this event loop are under way on the thread that ran it before; let them "

@@ -367,13 +367,13 @@ TEST_P(PollerTest,
     poller->start(recv);
     ASSERT_EQ(::send(pair.b.get(), &byte, 1, 0), 1);
     struct Work {
-        PollerTest& self;
+        Poller& poller;
         Op& op;
-    } work{*this, recv};
+    } work{*poller, recv};
     const auto body = [](void* p) -> void* {
         const Work& w = *static_cast<Work*>(p);
-        w.self.poller->attach();
-        w.self.run(w.op);
+        w.poller.attach();
+        while (!w.op.ended) w.poller.turn(forever);
         return nullptr;
     };
     pthread_t thread;
