@@ -63,7 +63,7 @@ run_suites() {
     filter="$fault*:*/$fault*${also[$fault]:+:${also[$fault]}}"
     for program in "${programs[@]}"; do
         path=$root/build/$preset/bin/tests/$program
-        if "$path" --gtest_list_tests --gtest_filter="$filter" | grep -q '^  '; then
+        if [ "$("$path" --gtest_list_tests --gtest_filter="$filter" | grep -c '^  ')" != 0 ]; then # not -q: it would end the list early
             run "$path" --gtest_filter="$filter"
         fi
     done

@@ -7,6 +7,8 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <mutex>
 #include <new>
@@ -18,6 +20,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -164,6 +167,15 @@ Call call_named(std::string_view name) {
     throw std::invalid_argument("Shim: it does not know the call '" + std::string(name) + "'; see shim_calls.txt");
 }
 
+// ---- the wall clock
+
+std::atomic<std::int64_t> wall_clock_off{0}; // seconds
+
+std::int64_t off(clockid_t clock) noexcept {
+    const bool wall = clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE || clock == CLOCK_TAI;
+    return wall ? wall_clock_off.load(std::memory_order_acquire) : 0;
+}
+
 // ---- allocations
 
 std::atomic<std::int64_t> all_allocations{0};
@@ -224,6 +236,11 @@ std::int64_t Shim::count(std::string_view call) const {
 }
 
 std::int64_t Shim::injected() const noexcept { return injections; }
+
+WallClockJump::WallClockJump(std::chrono::seconds by) noexcept {
+    wall_clock_off.store(by.count(), std::memory_order_release);
+}
+WallClockJump::~WallClockJump() { wall_clock_off.store(0, std::memory_order_release); }
 
 AllocationFault::AllocationFault(std::int64_t nth) noexcept { allocation = {0, nth, true, false}; }
 AllocationFault::~AllocationFault() { allocation.on = false; }
@@ -363,6 +380,38 @@ int __wrap_fcntl(int fd, int command, ...) {
     if (const Verdict v = consult(c_fcntl); v.error) return errno = v.error, -1;
     return __real_fcntl(fd, command, argument);
 }
+
+int __real_clock_gettime(clockid_t, timespec*);
+int __wrap_clock_gettime(clockid_t clock, timespec* at) {
+#if defined(SENNIT_SHIM_WRAPS_NEW)
+    const int result = __real_clock_gettime(clock, at);
+    if (result == 0) at->tv_sec += off(clock);
+    return result;
+#else
+    return clock_gettime(clock, at);
+#endif
+}
+int __real_gettimeofday(timeval*, void*);
+int __wrap_gettimeofday(timeval* at, void* zone) {
+    const int result = __real_gettimeofday(at, zone);
+    if (result == 0 && at) at->tv_sec += off(CLOCK_REALTIME);
+    return result;
+}
+time_t __real_time(time_t*);
+time_t __wrap_time(time_t* at) {
+    const time_t now = __real_time(nullptr) + off(CLOCK_REALTIME);
+    if (at) *at = now;
+    return now;
+}
+#if !defined(SENNIT_SHIM_WRAPS_NEW)
+// In the place of libc's, for libstdc++ too, whose clocks call it.
+int clock_gettime(clockid_t clock, timespec* at) noexcept {
+    static const auto libc = reinterpret_cast<int (*)(clockid_t, timespec*)>(::dlsym(RTLD_NEXT, "clock_gettime"));
+    const int result = libc(clock, at);
+    if (result == 0) at->tv_sec += off(clock);
+    return result;
+}
+#endif
 
 // Also the child between clone and exec comes through here, in its parent's memory and on a small stack: hence no
 // instrumentation, and nothing is done to it.

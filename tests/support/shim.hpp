@@ -4,6 +4,7 @@
 // themselves call goes through here; what libc and libstdc++ call inside does not. operator new is replaced altogether.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string_view>
 
@@ -69,6 +70,16 @@ class AllocationFault {
         std::int64_t count_, nth_;
         bool on_, hit_;
     };
+};
+
+/// While one lives, the wall clock that this process reads is `by` off: CLOCK_REALTIME, gettimeofday, time, and (but under a
+/// sanitizer) std::chrono::system_clock. The machine's clock stays as it is, so what the kernel does by it does not change.
+class WallClockJump {
+  public:
+    explicit WallClockJump(std::chrono::seconds by) noexcept;
+    ~WallClockJump();
+    WallClockJump(const WallClockJump&) = delete;
+    WallClockJump& operator=(const WallClockJump&) = delete;
 };
 
 /// Allocations of all threads since the program began.
