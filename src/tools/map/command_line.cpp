@@ -38,7 +38,8 @@ Inputs
   -0, --null            inputs end in NUL instead of a newline (find -print0)
   -I TEXT               TEXT stands for the input instead of {}
   -N0                   run the command once an input, but do not append the input
-  --shell TEXT          run TEXT by /bin/sh instead of a command. Inputs are quoted: never read as shell syntax
+  --shell TEXT          run TEXT by /bin/sh instead of a command. Inputs are quoted: never read as shell syntax. To
+                        calculate with one: $(expr {} % 7); {} can't stand in $((...)), {#} and {%} can
 
 Running
   -j, --jobs N          so many at once: a number, 150% (of the cores), +1 or -1 (more or fewer than the cores), 0 (as many as

@@ -180,10 +180,17 @@ void Template::bind(std::size_t inputs_per_job, bool insert) {
     if (shell_) build_script(inputs_per_job);
 }
 
+[[noreturn]] void throw_arithmetic() {
+    throw UsageError(
+        "--shell: a placeholder stands inside $((...)), where the shell would read the input as an expression, not as "
+        "data: write $(expr {} % 7) for $(({} % 7)); or, if it is a subshell, a space between the parentheses");
+}
+
 // Follows the script's quotes, so that each placeholder knows in which kind it stands. A wrong guess (a here-document, a comment
 // with one quote) costs quotes too many or too few around "${1}", never a value that is read as syntax.
 void Template::track_quotes(Word& text) const {
-    std::string nesting = "n"; // n: none, s: single, d: double, p: inside $( ), b: inside ` `
+    // n: none, s: single, d: double, p: inside $( ), b: inside ` `; a: inside what may be $(( )), A: with an input, g: a group in that
+    std::string nesting = "n";
     for (Piece& piece : text) {
         for (std::size_t i = 0; i < piece.text.size(); ++i) {
             const char c = piece.text[i];
@@ -196,6 +203,10 @@ void Template::track_quotes(Word& text) const {
             } else if (c == '$' && more && piece.text[i + 1] == '(') {
                 nesting += 'p';
                 ++i;
+                if (i + 1 < piece.text.size() && piece.text[i + 1] == '(') {
+                    nesting += 'a';
+                    ++i;
+                }
             } else if (c == '"') {
                 if (now == 'd')
                     nesting.pop_back();
@@ -213,11 +224,22 @@ void Template::track_quotes(Word& text) const {
                     nesting += 's';
                 else if (c == '(' && now == 'p')
                     nesting += 'p';
-                else if (c == ')' && now == 'p')
+                else if (c == '(' && (now == 'a' || now == 'A' || now == 'g'))
+                    nesting += 'g';
+                else if (c == ')' && now != 'b' && now != 'n')
                     nesting.pop_back();
+                // A subshell that begins a $( ) looks the same, but ends apart from it.
+                if (c == ')' && now == 'A' && more && piece.text[i + 1] == ')') throw_arithmetic();
             }
         }
         piece.quotes = nesting.back() == 's' ? Quotes::single : nesting.back() == 'd' ? Quotes::twofold : Quotes::none;
+        if (!piece.placeholder || piece.quotes == Quotes::single) continue;
+        char& around = nesting[nesting.find_last_not_of("dg")];
+        if (around != 'a' && around != 'A') continue;
+        if (piece.part == Part::sequence || piece.part == Part::slot)
+            piece.quotes = Quotes::number; // they are ours
+        else
+            around = 'A';
     }
 }
 
@@ -303,7 +325,7 @@ void Template::show(const Filling& filling, std::string& line) const {
         for_each_value(piece.part, piece.input, filling, [&](std::string_view v) {
             if (!first) line += ' ';
             first = false;
-            append_shell_word(line, v);
+            piece.quotes == Quotes::number ? void(line += v) : append_shell_word(line, v);
         });
         if (piece.quotes == Quotes::single) line += '\'';
         if (piece.quotes == Quotes::twofold) line += '"';

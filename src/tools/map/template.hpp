@@ -27,7 +27,8 @@ struct Filling {
 /// several inputs. Without any placeholder the inputs are the last arguments.
 ///
 /// With a shell, the text is a script, and the inputs reach it as positional parameters: a placeholder becomes "${1}" and the
-/// like, quoted as its place in the script needs. So no input is ever read as shell syntax.
+/// like, quoted as its place in the script needs. So no input is ever read as shell syntax. Inside $((...)) the shell would
+/// evaluate it, quoted or not: bind() throws a UsageError for one there.
 class Template {
   public:
     /// A command without a shell. `replace` is what stands for the input, "{}" by default. Throws UsageError.
@@ -50,8 +51,8 @@ class Template {
 
   private:
     enum class Part : std::uint8_t { whole, no_extension, base, folder, base_no_extension, sequence, slot };
-    enum class Quotes : std::uint8_t { none, single, twofold };
-    struct Piece { // text, then perhaps a placeholder
+    enum class Quotes : std::uint8_t { none, single, twofold, number }; // number: ours, inside $(( ))
+    struct Piece {                                                      // text, then perhaps a placeholder
         std::string text;
         bool placeholder = false;
         Part part = Part::whole;

@@ -9,6 +9,7 @@ namespace sennit::tools {
 namespace {
 
 using testing::ElementsAre;
+using testing::HasSubstr;
 using Strings = std::vector<std::string>;
 
 Strings list(const Arguments& arguments) {
@@ -97,6 +98,31 @@ TEST(ShellTemplate, quotes_as_the_place_needs) {
 }
 TEST(ShellTemplate, leaves_the_shells_own_parameters_alone) {
     EXPECT_EQ(render_shell("x=1; echo ${#} ${1} {}", {"a"})[2], "x=1; echo ${#} ${1} \"${1}\"");
+}
+TEST(ShellTemplate, refuses_an_input_where_the_shell_would_evaluate_it) {
+    for (const char* text : {"echo $(({} % 7))", "x $(( 1 + ({}) ))", "echo \"$((2 * {1}))\"", "$(( \"{}\" + 1 ))",
+                             "$(echo $(({.} + 1)))", "$((1 + $(cat {}) + {}))", "a {}; b $(({}))"})
+        try {
+            Template::shell(text).bind(1);
+            ADD_FAILURE() << text;
+        } catch (const UsageError& e) {
+            EXPECT_THAT(e.what(), HasSubstr("$(expr {} % 7)"));
+        }
+}
+TEST(ShellTemplate, takes_inputs_beside_arithmetic_and_in_subshells_and_our_own_numbers_within) {
+    EXPECT_EQ(render_shell("echo {} $((1 + 2)) {}", {"a"})[2], "echo \"${1}\" $((1 + 2)) \"${1}\"");
+    EXPECT_EQ(render_shell("$((cd {}; ls) | wc -l)", {"a"})[2], "$((cd \"${1}\"; ls) | wc -l)");
+    EXPECT_EQ(render_shell("$( (cat {}))", {"a"})[2], "$( (cat \"${1}\"))");
+    EXPECT_EQ(render_shell("$((1 + $(cat {})))", {"a"})[2], "$((1 + $(cat \"${1}\")))");
+    EXPECT_EQ(render_shell("'$(({}))'", {"a"})[2], "'$(('\"${1}\"'))'");
+    EXPECT_EQ(render_shell("\\$(({}))", {"a"})[2], "\\$((\"${1}\"))");
+    EXPECT_EQ(render_shell("$((({#} - 1) % {%})) {}", {"a"})[2], "$(((${1} - 1) % ${2})) \"${3}\"");
+    Template t = Template::shell("echo $(({#} * 2)) {}");
+    t.bind(1);
+    const Strings inputs{"a"};
+    std::string line;
+    t.show({inputs, 3, 1}, line);
+    EXPECT_EQ(line, "echo $((3 * 2)) a");
 }
 TEST(ShellTemplate, shows_the_values_in_their_places) {
     Template t = Template::shell("echo \"{}\" {} {#}");
