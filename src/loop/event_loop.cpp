@@ -374,6 +374,7 @@ void EventLoop::close() {
         return;
     }
     if (end_tasks_) end_tasks_(*this);
+    while (base::ListNode* r = resources_.pop_front()) static_cast<Resource*>(r)->loop_closes();
     closed_ = true;
     if (signals_)
         for (int s = 1; s < signal_count; ++s) remove_signal_handler(s);

@@ -5,6 +5,7 @@
 #include <sennit/loop/handle.hpp>
 #include <sennit/loop/poller.hpp>
 #include <sennit/loop/ready.hpp>
+#include <sennit/loop/resource.hpp>
 #include <sennit/loop/timer.hpp>
 
 #include <chrono>
@@ -205,6 +206,11 @@ class EventLoop {
     [[nodiscard]] std::int64_t now_ns() const noexcept { return now_ns_; }
     /// Reports what ran from `start_ns` on, if that was too long. In debug mode.
     void ran_since(std::int64_t start_ns, const char* kind, std::string_view name) noexcept;
+    /// It is told when the loop closes, and is out of the list then.
+    void add_resource(Resource& r) noexcept { resources_.push_back(r); }
+    static void remove_resource(Resource& r) noexcept {
+        if (r.linked()) base::IntrusiveList::remove(r);
+    }
     /// asyncio's: ends the tasks that are left, at close().
     void set_closer(void (*end_tasks)(EventLoop&)) noexcept { end_tasks_ = end_tasks; }
     /// One turn. For who runs the loop until something; waits only if `may_wait`.
@@ -273,6 +279,7 @@ class EventLoop {
     static inline constinit thread_local EventLoop* running_ = nullptr;
 
     ReadyList ready_;
+    base::IntrusiveList resources_;
     std::unique_ptr<Poller> poller_;
     TimerHeap timers_;
     std::size_t reserved_timers_ = 0;
