@@ -49,6 +49,7 @@ std::span<char> StreamBuffer::prepare(std::size_t bytes) {
         begin_ = 0;
         end_ = held;
     }
+    lent_ = true;
     return {data_.get() + end_, capacity_ - end_};
 }
 
@@ -58,15 +59,15 @@ void StreamBuffer::feed(std::string_view data) {
     commit(data.size());
 }
 
-void StreamBuffer::release_if_empty() noexcept {
-    if (!empty()) return;
+void StreamBuffer::release_if_empty(std::size_t kept) noexcept {
+    if (!empty() || lent_ || capacity_ <= kept) return;
     data_.reset();
     capacity_ = begin_ = end_ = 0;
 }
 
 void StreamBuffer::consume(std::size_t bytes) noexcept {
     begin_ += bytes;
-    if (begin_ == end_) begin_ = end_ = 0;
+    if (begin_ == end_ && !lent_) begin_ = end_ = 0;
 }
 
 std::string StreamBuffer::take(std::size_t bytes) {

@@ -89,6 +89,10 @@ class SSLContext::Impl final : public asyncio::TlsContext, public std::enable_sh
         SSL_CTX_set_verify(get(), mode, keep_refused);
     }
 
+    [[nodiscard]] Side side() const noexcept override {
+        return protocol_ == Protocol::client ? Side::client : Side::server;
+    }
+
     std::unique_ptr<asyncio::TlsEngine> make_engine(Side side, const std::string& host) const override {
         if ((side == Side::client) != (protocol_ == Protocol::client))
             throw UsageError(side == Side::client

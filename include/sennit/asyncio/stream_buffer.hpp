@@ -53,17 +53,22 @@ class StreamBuffer {
 
     // ---- who receives
 
-    /// Room for at least `bytes` more, contiguous; valid until the next call of a member that is not const.
+    /// Room for at least `bytes` more, contiguous. It stays where it is until commit(), whatever is taken out meanwhile.
     std::span<char> prepare(std::size_t bytes);
     /// So much of what prepare() gave has been filled.
-    void commit(std::size_t bytes) noexcept { end_ += bytes; }
+    void commit(std::size_t bytes) noexcept {
+        end_ += bytes;
+        lent_ = false;
+        consume(0);
+    }
+    /// Not between prepare() and commit().
     void feed(std::string_view data);
     /// Nothing comes after this.
     void feed_eof() noexcept { eof_ = true; }
     /// More than twice the limit is here: do not receive unless a reader waits for more.
     [[nodiscard]] bool is_full() const noexcept { return size() > 2 * limit_; }
-    /// Gives the memory back if there is nothing in it.
-    void release_if_empty() noexcept;
+    /// Gives the memory back if there is nothing in it and it is more than `kept`.
+    void release_if_empty(std::size_t kept = 0) noexcept;
 
     // ---- who reads
 
@@ -104,6 +109,7 @@ class StreamBuffer {
     std::size_t end_ = 0;
     std::size_t limit_;
     bool eof_ = false;
+    bool lent_ = false; // between prepare() and commit()
 };
 
 } // namespace sennit::asyncio

@@ -66,6 +66,8 @@ class TlsContext {
     TlsContext& operator=(const TlsContext&) = delete;
 
     enum class Side : unsigned char { client, server };
+    /// Which side it is for.
+    [[nodiscard]] virtual Side side() const noexcept = 0;
     /// `server_hostname`: whom a client wants to talk to; checked against the certificate. Empty for a server.
     [[nodiscard]] virtual std::unique_ptr<TlsEngine> make_engine(Side side,
                                                                  const std::string& server_hostname) const = 0;

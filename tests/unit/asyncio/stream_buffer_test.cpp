@@ -160,6 +160,7 @@ TEST(StreamBuffer, what_was_read_makes_room_and_an_empty_one_gives_its_memory_ba
         b.feed(piece);
         if (i % 3 != 0) got += b.take(static_cast<std::size_t>(i % 101));
         ASSERT_LE(b.prepare(1).size(), 64U * 1024 + b.size()) << "the buffer grows without need at " << i;
+        b.commit(0);
     }
     got += b.take(b.size());
     EXPECT_TRUE(got == sent);
@@ -169,6 +170,18 @@ TEST(StreamBuffer, what_was_read_makes_room_and_an_empty_one_gives_its_memory_ba
     EXPECT_FALSE(b.is_full());
     b.feed(std::string(2 * default_limit, 'x'));
     EXPECT_TRUE(b.is_full());
+}
+
+TEST(StreamBuffer, room_that_is_lent_stays_where_it_is_while_the_rest_is_taken_out) {
+    StreamBuffer b;
+    b.feed("before ");
+    const std::span<char> room = b.prepare(100);
+    EXPECT_EQ(b.take_some(100), "before ");
+    EXPECT_EQ(b.take_some(100), std::nullopt);
+    b.release_if_empty();
+    std::string_view("after").copy(room.data(), 5);
+    b.commit(5);
+    EXPECT_EQ(b.take_some(100), "after");
 }
 
 } // namespace
