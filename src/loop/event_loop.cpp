@@ -489,7 +489,10 @@ void EventLoop::turn(bool may_wait) {
 }
 
 void EventLoop::run_batch(ReadyList& batch) noexcept {
-    while (Ready* r = batch.pop_front()) r->run(*r);
+    while (Ready* r = batch.pop_front()) {
+        goes_on_left_ = goes_on_at_most;
+        r->run(*r);
+    }
 }
 
 void EventLoop::shuffle_ready(std::optional<std::uint64_t> seed) {
@@ -515,7 +518,10 @@ void EventLoop::run_shuffled(ReadyList& batch) noexcept {
         std::swap(all[i - 1], all[(z ^ (z >> 31)) % i]);
     }
     for (Ready* r : all)
-        if (r) r->run(*r);
+        if (r) {
+            goes_on_left_ = goes_on_at_most;
+            r->run(*r);
+        }
     run_batch(batch);
 }
 

@@ -202,6 +202,8 @@ class EventLoop {
     void start(Operation& op) noexcept { poller_->start(op); }
     void cancel(Operation& op) noexcept { poller_->cancel(op); }
     [[nodiscard]] Poller& poller() noexcept { return *poller_; }
+    /// Whether what runs now may do one thing more that need not wait, before others have their turn.
+    bool may_go_on() noexcept { return goes_on_left_ > 0 && goes_on_left_-- > 0; }
     /// When the clock was read last, in this turn or one shortly before (CLOCK_MONOTONIC).
     [[nodiscard]] std::int64_t now_ns() const noexcept { return now_ns_; }
     /// Reports what ran from `start_ns` on, if that was too long. In debug mode.
@@ -277,6 +279,7 @@ class EventLoop {
     static void forget_in_child() noexcept;
 
     static inline constinit thread_local EventLoop* running_ = nullptr;
+    static constexpr std::uint32_t goes_on_at_most = 32;
 
     ReadyList ready_;
     base::IntrusiveList resources_;
@@ -285,6 +288,7 @@ class EventLoop {
     std::size_t reserved_timers_ = 0;
     std::int64_t now_ns_ = 0;
     std::uint64_t looked_at_ticks_ = 0;
+    std::uint32_t goes_on_left_ = goes_on_at_most;
     bool look_next_turn_ = false; // a timer was armed that is due
     bool debug_ = false;
     bool closed_ = false;
