@@ -93,8 +93,8 @@ constinit const wait::WaitSite QueueCore::get_site{"Queue", "get"};
 constinit const wait::WaitSite QueueCore::join_site{"Queue", "join"};
 
 bool QueueWait::patient() noexcept {
-    constexpr std::uint32_t most_spins = 16, most_yields = 32;
-    constexpr std::uint32_t first_pause = 16, longest_pause = 64; // turns of cpu_relax
+    constexpr std::uint32_t most_spins = spin_turns(16), most_yields = spin_turns(32);
+    constexpr std::uint32_t first_pause = spin_turns(16), longest_pause = spin_turns(64); // turns of cpu_relax
     if (agent().kind() != wait::AgentKind::thread) return false;  // other agents of its thread may be what it waits for
     if (looks_ == 0) {
         spins_left_ = one_core() ? 0 : most_spins;
@@ -130,7 +130,7 @@ std::size_t QueueCore::size() const noexcept {
 // Who comes to the other end again and again with little between them lets it get ahead: else each item costs both of them
 // the cache line of the count.
 void QueueCore::keep_distance(std::int64_t distance, std::int64_t few, atomic<std::uint32_t>& close_looks) noexcept {
-    constexpr std::uint32_t patience = 1, pauses = 64;
+    constexpr std::uint32_t patience = 1, pauses = spin_turns(64);
     if (distance <= 0 || distance >= few) {
         close_looks.store(0, memory_order_relaxed);
         return;
@@ -241,7 +241,7 @@ QueueResult QueueCore::claim_get_slow(Place& at, const QueueSegmentType& type) n
 }
 
 void QueueCore::contended(unsigned& failures) noexcept {
-    constexpr unsigned first_pauses = 64, doublings = 1;
+    constexpr unsigned first_pauses = spin_turns(64), doublings = 1;
     for (unsigned i = first_pauses << std::min(failures++, doublings); i > 0; --i) cpu_relax();
 }
 
