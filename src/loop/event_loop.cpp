@@ -288,7 +288,7 @@ struct EventLoop::Signals final : Ready {
     One all[signal_count];
 };
 
-void EventLoop::watch_signal(int signal, detail::Callback& callback) {
+void EventLoop::watch_signal(int signal, bool once, detail::Callback& callback) {
     struct Drop {
         detail::Callback* c;
         ~Drop() {
@@ -310,7 +310,7 @@ void EventLoop::watch_signal(int signal, detail::Callback& callback) {
         throw UsageError("add_signal_handler: another event loop has a handler for signal " + std::to_string(signal) +
                          "; remove that one first");
     try {
-        one.caught = std::make_unique<os::CaughtSignal>(signal, Signals::on_signal);
+        one.caught = std::make_unique<os::CaughtSignal>(signal, Signals::on_signal, once);
     } catch (...) {
         signal_loops[signal].store(nullptr, memory_order_seq_cst);
         throw;
@@ -593,7 +593,14 @@ void EventLoop::call_exception_handler(const ExceptionContext& context) noexcept
     }
 }
 
-void EventLoop::default_exception_handler(const ExceptionContext& context) const noexcept {
+void EventLoop::tell_handler_of(const EventLoop* loop, const ExceptionContext& context) noexcept {
+    if (loop && running_ == loop)
+        running_->call_exception_handler(context);
+    else
+        default_exception_handler(context);
+}
+
+void EventLoop::default_exception_handler(const ExceptionContext& context) noexcept {
     try {
         std::string text = "sennit: " + context.message;
         if (!context.source.empty()) text += " (" + context.source + ')';

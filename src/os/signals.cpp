@@ -37,10 +37,10 @@ IgnoredSignal::IgnoredSignal(int signal) noexcept : signal_(signal) {
 
 IgnoredSignal::~IgnoredSignal() { ::sigaction(signal_, &before_, nullptr); }
 
-CaughtSignal::CaughtSignal(int signal, void (*handler)(int)) : signal_(signal) {
+CaughtSignal::CaughtSignal(int signal, void (*handler)(int), bool once) : signal_(signal) {
     struct sigaction action {};
     action.sa_handler = handler;
-    action.sa_flags = SA_RESTART;
+    action.sa_flags = once ? SA_RESTART | static_cast<int>(SA_RESETHAND) : SA_RESTART;
     if (::sigaction(signal, &action, &before_) != 0)
         throw OSError(errno, "sigaction: cannot catch signal " + std::to_string(signal));
 }
@@ -50,6 +50,11 @@ CaughtSignal::~CaughtSignal() { ::sigaction(signal_, &before_, nullptr); }
 bool is_ignored(int signal) noexcept {
     struct sigaction now {};
     return ::sigaction(signal, nullptr, &now) == 0 && (now.sa_flags & SA_SIGINFO) == 0 && now.sa_handler == SIG_IGN;
+}
+
+bool is_default(int signal) noexcept {
+    struct sigaction now {};
+    return ::sigaction(signal, nullptr, &now) == 0 && (now.sa_flags & SA_SIGINFO) == 0 && now.sa_handler == SIG_DFL;
 }
 
 void set_default(int signal) noexcept {

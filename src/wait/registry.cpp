@@ -10,24 +10,58 @@
 #include <vector>
 
 namespace sennit::wait {
-namespace {
 
+// All lists. Their own locks are taken inside of `mutex`, which also guards the agents' names.
 struct Agents {
     os::Mutex mutex;
-    base::IntrusiveList list SENNIT_GUARDED_BY(mutex);
-    std::size_t count SENNIT_GUARDED_BY(mutex) = 0;
+    base::IntrusiveList lists SENNIT_GUARDED_BY(mutex);
+    std::size_t count() SENNIT_REQUIRES(mutex) {
+        std::size_t n = 0;
+        for (base::ListNode* l = lists.front(); l; l = lists.after(*l)) n += static_cast<AgentList*>(l)->size();
+        return n;
+    }
+    template <class F>
+    void for_each(F f) SENNIT_REQUIRES(mutex) {
+        for (base::ListNode* l = lists.front(); l; l = lists.after(*l)) static_cast<AgentList*>(l)->for_each(f);
+    }
+    // Across a fork all locks are held, so that the child does not get a list that is just being changed.
+    void lock_all() SENNIT_NO_TSA {
+        mutex.lock();
+        for (base::ListNode* l = lists.front(); l; l = lists.after(*l)) static_cast<AgentList*>(l)->mutex_.lock();
+    }
+    void unlock_all() SENNIT_NO_TSA {
+        for (base::ListNode* l = lists.front(); l; l = lists.after(*l)) static_cast<AgentList*>(l)->mutex_.unlock();
+        mutex.unlock();
+    }
+    void forget_all() SENNIT_NO_TSA {
+        mutex.reset_after_fork();
+        for (base::ListNode* l = lists.front(); l; l = lists.after(*l)) {
+            auto& list = *static_cast<AgentList*>(l);
+            list.mutex_.reset_after_fork();
+            while (list.list_.pop_front()) {}
+            list.count_ = 0;
+        }
+    }
 };
+
+namespace {
 
 // Never destroyed: agents come and go until the very end of the process.
 Agents& agents() noexcept {
     alignas(Agents) static unsigned char storage[sizeof(Agents)];
     static Agents* const it = [] {
         auto* made = ::new (static_cast<void*>(storage)) Agents;
-        // The lock is held across a fork, so that the child does not get a list that is just being changed.
-        os::at_fork([]() SENNIT_NO_TSA noexcept { agents().mutex.lock(); },
-                    []() SENNIT_NO_TSA noexcept { agents().mutex.unlock(); }, &Registry::reset_after_fork);
+        os::at_fork([]() noexcept { agents().lock_all(); }, []() noexcept { agents().unlock_all(); },
+                    &Registry::reset_after_fork);
         return made;
     }();
+    return *it;
+}
+
+// The threads, and whoever has no list of its own.
+AgentList& threads() noexcept {
+    alignas(AgentList) static unsigned char storage[sizeof(AgentList)];
+    static auto* const it = ::new (static_cast<void*>(storage)) AgentList;
     return *it;
 }
 
@@ -75,20 +109,20 @@ std::vector<Agent::Snapshot> find_cycle(const std::vector<Agent::Snapshot>& all)
 
 } // namespace
 
-void Registry::add(Agent& agent) noexcept {
+AgentList::AgentList() noexcept {
     Agents& all = agents();
     os::MutexGuard guard(all.mutex);
-    all.list.push_back(agent);
-    ++all.count;
+    all.lists.push_back(*this);
 }
 
-void Registry::remove(Agent& agent) noexcept {
-    Agents& all = agents();
-    os::MutexGuard guard(all.mutex);
-    if (!agent.linked()) return; // the child of a fork forgot it
-    base::IntrusiveList::remove(agent);
-    --all.count;
+AgentList::~AgentList() {
+    os::MutexGuard guard(agents().mutex);
+    base::IntrusiveList::remove(*this);
 }
+
+void Registry::add(Agent& agent) noexcept { threads().add(agent); }
+
+void Registry::remove(Agent& agent) noexcept { threads().remove(agent); }
 
 std::vector<Agent::Snapshot> Registry::snapshot() {
     Agents& all = agents();
@@ -96,31 +130,32 @@ std::vector<Agent::Snapshot> Registry::snapshot() {
     for (std::size_t room = 0;;) {
         result.clear();
         result.reserve(room); // outside the lock: allocation may fail or wait
+        bool enough = true;
         os::MutexGuard guard(all.mutex);
-        if (all.count > room) {
-            room = all.count + 16;
-            continue;
-        }
-        for (base::ListNode* n = all.list.front(); n; n = all.list.after(*n))
-            result.push_back(static_cast<Agent*>(n)->snapshot());
-        return result;
+        all.for_each([&](const Agent& a) {
+            if (result.size() < room)
+                result.push_back(a.snapshot());
+            else
+                enough = false;
+        });
+        if (enough) return result;
+        room = all.count() + 16;
     }
 }
 
 bool Registry::every(bool (*holds)(const Agent&) noexcept) noexcept {
     Agents& all = agents();
     os::MutexGuard guard(all.mutex);
-    for (base::ListNode* a = all.list.front(); a; a = all.list.after(*a))
-        if (!holds(*static_cast<Agent*>(a))) return false;
-    return true;
+    bool each = true;
+    all.for_each([&](const Agent& a) { each = each && holds(a); });
+    return each;
 }
 
 std::size_t Registry::parked_count() noexcept {
     Agents& all = agents();
     os::MutexGuard guard(all.mutex);
     std::size_t n = 0;
-    for (base::ListNode* a = all.list.front(); a; a = all.list.after(*a))
-        n += static_cast<Agent*>(a)->parked_.load(memory_order_relaxed) ? 1 : 0; // a hint
+    all.for_each([&](const Agent& a) { n += a.parked_.load(memory_order_relaxed) ? 1 : 0; }); // a hint
     return n;
 }
 
@@ -176,10 +211,7 @@ std::string Registry::describe() {
 
 // Not analysed: a forked child has one thread, and its copy of the mutex may be held by one that is not there.
 void Registry::reset_after_fork() noexcept SENNIT_NO_TSA {
-    Agents& all = agents();
-    all.mutex.reset_after_fork();
-    while (all.list.pop_front()) {}
-    all.count = 0;
+    agents().forget_all();
     detail::thread_after_fork();
     if (detail::current) add(current_thread_agent());
 }

@@ -7,6 +7,7 @@
 #include <sennit/loop/ready.hpp>
 #include <sennit/loop/resource.hpp>
 #include <sennit/loop/timer.hpp>
+#include <sennit/wait/registry.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -141,8 +142,16 @@ class EventLoop {
     /// runs. Throws UsageError when another loop has the signal, OSError for one that can't be caught.
     template <class F, class... Args>
     void add_signal_handler(int signal, F&& f, Args&&... args) {
-        watch_signal(signal, *detail::make_callback<detail::Callback>(*this, nullptr, std::forward<F>(f),
-                                                                      std::forward<Args>(args)...));
+        watch_signal(
+            signal, false,
+            *detail::make_callback<detail::Callback>(*this, nullptr, std::forward<F>(f), std::forward<Args>(args)...));
+    }
+    /// The same for the first signal; the next one does what it does by default.
+    template <class F, class... Args>
+    void add_signal_handler_once(int signal, F&& f, Args&&... args) {
+        watch_signal(
+            signal, true,
+            *detail::make_callback<detail::Callback>(*this, nullptr, std::forward<F>(f), std::forward<Args>(args)...));
     }
     /// What the signal did before is so again. False when there was no handler.
     bool remove_signal_handler(int signal) noexcept;
@@ -169,8 +178,10 @@ class EventLoop {
     [[nodiscard]] const ExceptionHandler& get_exception_handler() const noexcept { return exception_handler_; }
     /// Tells the handler. If that throws, the default one is told of both.
     void call_exception_handler(const ExceptionContext& context) noexcept;
+    /// The same for a loop that may have gone, from any thread. Then stderr is told.
+    static void tell_handler_of(const EventLoop* loop, const ExceptionContext& context) noexcept;
     /// Prints it to stderr.
-    void default_exception_handler(const ExceptionContext& context) const noexcept;
+    static void default_exception_handler(const ExceptionContext& context) noexcept;
 
     /// Debug mode: what takes longer than slow_callback_duration is named on stderr; calls from a wrong thread throw
     /// UsageError. On from the beginning with SENNIT_ASYNCIO_DEBUG=1 in the environment.
@@ -213,6 +224,8 @@ class EventLoop {
     static void remove_resource(Resource& r) noexcept {
         if (r.linked()) base::IntrusiveList::remove(r);
     }
+    /// Those that run on this loop.
+    [[nodiscard]] wait::AgentList& agents() noexcept { return agents_; }
     /// asyncio's: ends the tasks that are left, at close().
     void set_closer(void (*end_tasks)(EventLoop&)) noexcept { end_tasks_ = end_tasks; }
     /// One turn. For who runs the loop until something; waits only if `may_wait`.
@@ -269,7 +282,7 @@ class EventLoop {
     [[noreturn]] static void throw_none_runs();
     void watch(int fd, OperationKind kind, detail::Callback& callback);
     bool unwatch(int fd, OperationKind kind) noexcept;
-    void watch_signal(int signal, detail::Callback& callback);
+    void watch_signal(int signal, bool once, detail::Callback& callback);
     void wake_sleeper() noexcept;
     void look(bool wait) noexcept;
     void sleep(Deadline deadline) noexcept;
@@ -301,6 +314,7 @@ class EventLoop {
     std::unique_ptr<Signals> signals_;
     std::optional<std::uint64_t> shuffle_;
     void (*end_tasks_)(EventLoop&) = nullptr;
+    wait::AgentList agents_;
     std::uint64_t forks_ = 0; // how many forks the process had seen when it was made
 
     // Other threads' part, on a line of its own.

@@ -45,11 +45,12 @@ class IgnoredSignal {
 };
 
 /// Calls handler(signal) in a signal handler, on whichever thread gets the signal, and gives back the disposition of before in
-/// its destructor. System calls that the signal interrupts go on (SA_RESTART).
+/// its destructor. System calls that the signal interrupts go on (SA_RESTART). `once`: from the first signal on the default action is
+/// set.
 class CaughtSignal {
   public:
     /// Throws OSError: EINVAL for one that can't be caught.
-    CaughtSignal(int signal, void (*handler)(int));
+    CaughtSignal(int signal, void (*handler)(int), bool once = false);
     CaughtSignal(const CaughtSignal&) = delete;
     CaughtSignal& operator=(const CaughtSignal&) = delete;
     ~CaughtSignal();
@@ -61,6 +62,8 @@ class CaughtSignal {
 
 /// True when the process ignores `signal`.
 bool is_ignored(int signal) noexcept;
+/// True when a signal has its default action.
+bool is_default(int signal) noexcept;
 /// Gives a signal its default action. For SIGCHLD this undoes an inherited "ignore", with which the kernel would throw away
 /// the exit status of every child.
 void set_default(int signal) noexcept;

@@ -3,6 +3,7 @@
 #include <sennit/wait/agent.hpp>
 
 #include <coroutine>
+#include <source_location>
 #include <utility>
 
 namespace sennit::sync {
@@ -23,11 +24,14 @@ class [[nodiscard]] Awaitable {
     Awaitable& operator=(const Awaitable&) = delete;
 
     bool await_ready() { return op_.try_now(deadline_); }
-    bool await_suspend(std::coroutine_handle<> caller) {
+    template <class Promise>
+    bool await_suspend(std::coroutine_handle<Promise> caller,
+                       std::source_location where = std::source_location::current()) {
+        if constexpr (requires { caller.promise().suspended_at(where); }) caller.promise().suspended_at(where);
         op_.set_continuation(caller.address());
         return wait::current_agent().suspend(op_, deadline_);
     }
-    auto await_resume() { return op_.finish(wait::current_agent()); }
+    decltype(auto) await_resume() { return op_.finish(wait::current_agent()); }
 
   private:
     Op op_;

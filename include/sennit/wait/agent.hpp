@@ -104,6 +104,10 @@ class Agent : public base::ListNode {
     /// w.continuation(). False: it waits again, unpark() will come again.
     bool resume_step(Wait& w) noexcept;
     virtual std::int64_t native_id() const noexcept { return 0; }
+    /// The wait the agent is in; nullptr: none. On the thread where the agent runs: it can't leave it meanwhile.
+    [[nodiscard]] Wait* current_wait() const noexcept {
+        return reinterpret_cast<Wait*>(current_.load(memory_order_relaxed) & ~claimed);
+    }
     /// set_name() while nobody else knows the agent.
     void init_name(std::string_view name) noexcept;
 

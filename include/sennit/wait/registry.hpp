@@ -1,12 +1,55 @@
 // All agents of this process: who waits for what, since when, and who holds it.
 #pragma once
 
+#include <sennit/base/intrusive_list.hpp>
+#include <sennit/os/mutex.hpp>
 #include <sennit/wait/agent.hpp>
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
 namespace sennit::wait {
+
+/// Agents that come and go together, as the tasks of one event loop do: a part of the list of all agents, with a lock of its own.
+///
+/// Agents    Every member, at the same time, from anywhere but a signal handler.
+/// Lifetime  Dies empty.
+class AgentList : public base::ListNode {
+  public:
+    AgentList() noexcept;
+    ~AgentList();
+    AgentList(const AgentList&) = delete;
+    AgentList& operator=(const AgentList&) = delete;
+    void add(Agent& agent) noexcept {
+        os::MutexGuard guard(mutex_);
+        list_.push_back(agent);
+        ++count_;
+    }
+    void remove(Agent& agent) noexcept {
+        os::MutexGuard guard(mutex_);
+        if (!agent.linked()) return; // the child of a fork forgot it
+        base::IntrusiveList::remove(agent);
+        --count_;
+    }
+    [[nodiscard]] std::size_t size() const noexcept {
+        os::MutexGuard guard(mutex_);
+        return count_;
+    }
+    /// Calls f(Agent&) for each, oldest first, under the lock: f adds and removes none.
+    template <class F>
+    void for_each(F f) {
+        os::MutexGuard guard(mutex_);
+        for (base::ListNode* n = list_.front(); n; n = list_.after(*n)) f(*static_cast<Agent*>(n));
+    }
+
+  private:
+    friend class Registry;
+    friend struct Agents;
+    mutable os::Mutex mutex_;
+    base::IntrusiveList list_ SENNIT_GUARDED_BY(mutex_);
+    std::size_t count_ SENNIT_GUARDED_BY(mutex_) = 0;
+};
 
 /// The list of all agents.
 ///

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <cstddef>
+
+namespace sennit::asyncio {
+
+/// Memory for coroutine frames and tasks. Thread-safe; the same as sync::TaskMemory.
+class FrameMemory {
+  public:
+    /// Throws std::bad_alloc. Aligned as operator new does.
+    static void* take(std::size_t bytes);
+    /// `bytes` as it was taken.
+    static void give_back(void* block, std::size_t bytes) noexcept;
+};
+
+} // namespace sennit::asyncio

@@ -1,0 +1,447 @@
+// The life of a task
+//
+//   created ──start()──> on the ready list ──step()──> its coroutines run ──await──> waits ──unpark()──> on the ready list …
+//                                                        └──the root has ended──> finish(): observers are told
+//
+// One node puts it on the ready list: Ready, as a base. It is there at most once: started by start(), and then only by who settles
+// the wait it is in (exactly one party does), or by itself in yield(), when it is in none.
+//
+// Observers: `state_` leaves pending under mutex_, in finish(); observe() looks at it under mutex_. So an observer is either in the
+// list when finish() takes that, or sees the end. Those that are waits are settled under mutex_: who finds itself unlinked there
+// has been told, and no one touches it after that but to unpark its agent, if it won.
+#include <sennit/asyncio/task.hpp>
+
+#include <sennit/base/errors.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+
+namespace sennit::asyncio {
+namespace {
+
+// For what few tasks have.
+constinit os::Mutex extras_mutex;
+
+bool is_cancelled(const std::exception_ptr& error) noexcept {
+    try {
+        std::rethrow_exception(error);
+    } catch (const CancelledError&) {
+        return true;
+    } catch (...) {
+        return false;
+    }
+}
+
+// GCC names a coroutine after its frame: void f(f(int)::_Z1fi.Frame*).
+std::string_view function_name(std::string_view name) {
+    const auto frame = name.find("::_Z");
+    const auto open = name.find('(');
+    if (name.ends_with(".Frame*)") && frame != name.npos && open != name.npos && open + 1 < frame)
+        return name.substr(open + 1, frame - open - 1);
+    return name;
+}
+
+std::string line_of(const std::source_location& where) {
+    return std::string(function_name(where.function_name())) + " at " + where.file_name() + ':' +
+           std::to_string(where.line());
+}
+
+} // namespace
+
+struct TaskBase::Extra {
+    std::string name;
+    std::string cancel_message;
+};
+
+TaskBase::TaskBase(EventLoop& loop, std::string_view name)
+    : Agent(wait::AgentKind::coroutine), Timer(on_timer), loop_(&loop) {
+    Ready::run = on_ready;
+    loop.reserve_timer();
+    try {
+        if (!name.empty()) extra().name = name;
+    } catch (...) {
+        loop.unreserve_timer();
+        throw;
+    }
+    if (!name.empty()) init_name(name);
+}
+
+TaskBase::~TaskBase() {
+    if (!root_ && !started_) loop_->unreserve_timer(); // never scheduled
+    delete extra_;
+}
+
+TaskBase::Extra& TaskBase::extra() {
+    if (!extra_) extra_ = new Extra;
+    return *extra_;
+}
+
+void TaskBase::start(detail::PromiseBase& root) noexcept {
+    root_ = leaf_ = root.handle();
+    retain();
+    loop_->agents().add(*this);
+    loop_->set_closer(detail::end_tasks);
+    loop_->post_from_anywhere(*this);
+}
+
+std::string TaskBase::name() const {
+    os::MutexGuard guard(extras_mutex);
+    return extra_ && !extra_->name.empty() ? extra_->name : "Task-" + std::to_string(id());
+}
+
+void TaskBase::set_name(std::string_view name) {
+    {
+        std::string copy(name);
+        os::MutexGuard guard(extras_mutex);
+        extra().name.swap(copy);
+    }
+    Agent::set_name(name);
+}
+
+bool TaskBase::cancel(std::string_view message) {
+    if (done()) return false;
+    {
+        os::MutexGuard guard(extras_mutex);
+        if (!message.empty() || extra_) extra().cancel_message = message;
+    }
+    cancelling_.fetch_add(1, memory_order_relaxed);
+    Agent::cancel();
+    return true;
+}
+
+int TaskBase::uncancel() noexcept {
+    int n = cancelling_.load(memory_order_relaxed);
+    while (n > 0 && !cancelling_.compare_exchange_weak(n, n - 1, memory_order_relaxed, memory_order_relaxed)) {}
+    if (n <= 1) take_cancel();
+    return n > 0 ? n - 1 : 0;
+}
+
+std::string TaskBase::cancel_message() const {
+    os::MutexGuard guard(extras_mutex);
+    return extra_ ? extra_->cancel_message : std::string();
+}
+
+void TaskBase::throw_cancelled() {
+    take_cancel();
+    const std::string message = cancel_message();
+    throw CancelledError(message.empty() ? "cancelled" : message);
+}
+
+// ---- as an agent
+
+bool TaskBase::park(wait::Wait&, Deadline) noexcept { std::abort(); } // coroutines suspend: Agent::wait sees to that
+
+void TaskBase::unpark(wait::Wait& w) noexcept {
+    settled_ = &w;
+    loop_->post_from_anywhere(*this);
+}
+
+void TaskBase::arm_timer(wait::Wait& w, Deadline deadline) noexcept {
+    leaf_ = std::coroutine_handle<>::from_address(w.continuation());
+    loop_->arm(*this, deadline); // there is room for it
+}
+
+void TaskBase::disarm_timer(wait::Wait&) noexcept { loop_->disarm(*this); }
+
+void TaskBase::on_timer(loop::Timer& t) noexcept {
+    auto& self = static_cast<TaskBase&>(t);
+    wait::Wait* const w = self.current_wait();
+    if (w->settle(wait::Outcome::timed_out)) self.unpark(*w);
+    // else somebody was quicker, and it is or will be on the ready list
+}
+
+void TaskBase::on_ready(loop::Ready& r) noexcept { static_cast<TaskBase&>(r).step(); }
+
+void TaskBase::step() noexcept {
+    if (wait::Wait* const w = std::exchange(settled_, nullptr)) {
+        if (!resume_step(*w)) return;
+        leaf_ = std::coroutine_handle<>::from_address(w->continuation());
+    }
+    const std::int64_t start = loop_->get_debug() ? base::monotonic_ns() : 0;
+    wait::Agent* const outer = wait::detail::current;
+    wait::detail::current = this;
+    bool ended = false;
+    if (!started_) {
+        started_ = true;
+        if (cancel_requested()) [[unlikely]] { // its body never runs
+            std::exception_ptr error;
+            try {
+                throw_cancelled();
+            } catch (...) {
+                error = std::current_exception();
+            }
+            store_error(std::move(error));
+            ended = true;
+        }
+    }
+    if (!ended) {
+        leaf_.resume();
+        ended = root_.done();
+    }
+    if (start != 0) [[unlikely]]
+        loop_->ran_since(start, "task", name());
+    if (ended) {
+        std::exchange(root_, {}).destroy();
+        drop_call();
+        end_locals();
+    }
+    wait::detail::current = outer;
+    if (ended) finish();
+}
+
+void TaskBase::finish() noexcept {
+    State end = State::finished;
+    if (const std::exception_ptr error = stored_error()) end = is_cancelled(error) ? State::cancelled : State::failed;
+    loop_->agents().remove(*this);
+    loop_->unreserve_timer();
+    base::IntrusiveList told;
+    {
+        os::MutexGuard guard(mutex_);
+        state_.store(end, memory_order_release); // meets done()
+        while (base::ListNode* n = observers_.pop_front()) {
+            wait::Wait* const w = static_cast<TaskObserver*>(n)->waiter();
+            // One that was cancelled first finds itself unlinked, and goes.
+            if (!w || w->settle(wait::Outcome::woken)) told.push_back(*n);
+        }
+    }
+    while (base::ListNode* n = told.pop_front()) {
+        auto& observer = *static_cast<TaskObserver*>(n);
+        if (wait::Wait* const w = observer.waiter())
+            w->agent().unpark(*w);
+        else
+            observer.on_done(*this);
+    }
+    release();
+}
+
+void TaskBase::observe(TaskObserver& observer) noexcept {
+    {
+        os::MutexGuard guard(mutex_);
+        if (!done()) {
+            observers_.push_back(observer);
+            return;
+        }
+    }
+    if (wait::Wait* const w = observer.waiter()) {
+        if (w->settle(wait::Outcome::woken)) w->agent().unpark(*w);
+    } else {
+        observer.on_done(*this);
+    }
+}
+
+bool TaskBase::unobserve(TaskObserver& observer) noexcept {
+    os::MutexGuard guard(mutex_);
+    if (done() || !observer.linked()) return false;
+    base::IntrusiveList::remove(observer);
+    return true;
+}
+
+void TaskBase::last_owner_left() noexcept {
+    if (failed() && !error_seen_.load(memory_order_relaxed)) {
+        try {
+            loop::ExceptionContext context;
+            context.message = "a task failed and nobody looked at its error";
+            context.source = name();
+            context.exception = stored_error();
+            EventLoop::tell_handler_of(loop_, context);
+        } catch (...) {}
+    }
+    delete this;
+}
+
+std::vector<std::source_location> TaskBase::stack() const {
+    std::vector<std::source_location> all;
+    if (done() || !root_ || !leaf_) return all;
+    for (const detail::PromiseBase* p = &detail::PromiseBase::of(leaf_); p; p = p->caller_promise())
+        all.push_back(p->where());
+    return all;
+}
+
+// ---- waiting for a task
+
+namespace {
+
+std::uint64_t id_of_task(const void* task) noexcept { return static_cast<const TaskBase*>(task)->id(); }
+
+} // namespace
+
+constexpr wait::WaitSite JoinOp::join_site{"Task", "await", id_of_task};
+
+JoinOp::JoinOp(TaskBase& task) noexcept : Wait(&task, join_site), task_(task) { task.retain(); }
+
+JoinOp::~JoinOp() { task_.release(); }
+
+bool JoinOp::try_now(Deadline deadline) {
+    if (task_.done() || deadline.is_poll()) return true;
+    const TaskBase* const me = detail::running_task();
+    // Who waits for whom on this loop stands still while this task runs.
+    for (const TaskBase* t = &task_; me; t = &static_cast<const JoinOp*>(t->current_wait())->task_) {
+        if (t == me)
+            throw UsageError(t == &task_ ? "a task awaits itself; it would wait for ever"
+                                         : "tasks await each other in a circle; they would wait for ever");
+        if (&t->loop() != &me->loop() || !t->current_wait() || &t->current_wait()->site() != &join_site) break;
+    }
+    return false;
+}
+
+bool JoinOp::step() noexcept {
+    if (waited_) {
+        if (outcome() == wait::Outcome::woken || !task_.unobserve(link_)) return true;
+        // Cancelled: so is the task, and its end is waited for.
+        static_cast<TaskBase&>(agent()).take_cancel();
+        task_.cancel(static_cast<TaskBase&>(agent()).cancel_message());
+    }
+    waited_ = true;
+    arm();
+    os::MutexGuard guard(task_.mutex_);
+    if (task_.done()) return true;
+    task_.observers_.push_back(link_);
+    return false;
+}
+
+void JoinOp::finish(wait::Agent& me) {
+    // As in Python: a request that came after the task's end and before this one went on is thrown here; the result stays.
+    if (waited_ && me.cancel_requested()) me.throw_cancelled();
+}
+
+// ---- handles
+
+std::exception_ptr TaskRef::exception() const {
+    if (!done()) detail::throw_not_done(base());
+    base().mark_error_seen();
+    std::exception_ptr error = base().stored_error();
+    if (cancelled()) std::rethrow_exception(error);
+    return error;
+}
+
+namespace {
+
+class DoneCallback final : public TaskObserver {
+  public:
+    DoneCallback(std::function<void(TaskRef)> f, std::uint64_t n) : number(n), f_(std::move(f)) {}
+    void on_done(TaskBase& task) noexcept override {
+        // By call_soon, as in Python: so it runs after what the task has made ready before.
+        const std::unique_ptr<DoneCallback> self(this);
+        try {
+            if (EventLoop::running_or_null() == &task.loop())
+                task.loop().call_soon(std::move(f_), TaskRef(task));
+            else
+                task.loop().call_soon_threadsafe(std::move(f_), TaskRef(task));
+        } catch (...) {
+            loop::ExceptionContext context;
+            context.exception = std::current_exception();
+            EventLoop::tell_handler_of(&task.loop(), context);
+        }
+    }
+    const std::uint64_t number;
+
+  private:
+    std::function<void(TaskRef)> f_;
+};
+
+constinit atomic<std::uint64_t> callbacks{0}; // relaxed: only uniqueness counts
+
+} // namespace
+
+std::uint64_t TaskRef::add_callback(std::function<void(TaskRef)> f) const {
+    const std::uint64_t number = callbacks.fetch_add(1, memory_order_relaxed) + 1;
+    base().observe(*new DoneCallback(std::move(f), number));
+    return number;
+}
+
+bool TaskRef::remove_done_callback(std::uint64_t number) const noexcept {
+    std::unique_ptr<DoneCallback> found;
+    {
+        os::MutexGuard guard(base().mutex_);
+        for (base::ListNode* n = base().observers_.front(); n; n = base().observers_.after(*n)) {
+            auto* callback = dynamic_cast<DoneCallback*>(static_cast<TaskObserver*>(n));
+            if (!callback || callback->number != number) continue;
+            base::IntrusiveList::remove(*n);
+            found.reset(callback);
+            break;
+        }
+    }
+    return found != nullptr;
+}
+
+void TaskRef::print_stack() const {
+    std::string text = describe() + '\n';
+    for (const auto& where : stack()) text += "  " + line_of(where) + '\n';
+    std::fwrite(text.data(), 1, text.size(), stderr);
+}
+
+std::string TaskRef::describe() const {
+    std::string text = "<Task " + name();
+    if (!done()) {
+        text += cancelling() > 0 ? " cancelling" : " pending";
+        const auto where = stack();
+        if (!where.empty() && where.front().line() != 0) text += " in " + line_of(where.front());
+    } else {
+        text += cancelled() ? " cancelled" : base().failed() ? " failed" : " finished";
+    }
+    return text + '>';
+}
+
+namespace detail {
+
+void throw_not_done(const TaskBase& task) {
+    throw InvalidStateError("the task " + task.name() + " is not done; co_await it to wait for its result");
+}
+
+TaskBase* running_task() noexcept {
+    wait::Agent* const a = wait::detail::current;
+    return a && a->kind() == wait::AgentKind::coroutine && EventLoop::running_or_null() ? static_cast<TaskBase*>(a)
+                                                                                        : nullptr;
+}
+
+void report_dropped(std::coroutine_handle<>) noexcept {
+    const EventLoop* loop = EventLoop::running_or_null();
+    if (!loop || !loop->get_debug()) return;
+    std::fputs("sennit: warning: a Coro was dropped and never ran; co_await it, or give it to create_task()\n", stderr);
+}
+
+void end_tasks(EventLoop& loop) {
+    std::vector<TaskRef> left = all_tasks(loop);
+    if (left.empty()) return;
+    const EventLoop::Running runs(loop);
+    for (const TaskRef& t : left) {
+        loop::ExceptionContext context;
+        context.message = "a task was still pending when its event loop was closed, and is cancelled";
+        context.source = t.name();
+        loop.call_exception_handler(context);
+        t.cancel();
+    }
+    left.clear();
+    while (loop.agents().size() > 0) loop.turn(true);
+}
+
+} // namespace detail
+
+TaskRef current_task() noexcept {
+    TaskBase* const t = detail::running_task();
+    return t ? TaskRef(*t) : TaskRef();
+}
+
+std::vector<TaskRef> all_tasks(EventLoop& loop) {
+    std::vector<TaskRef> all;
+    for (std::size_t room = 0;;) {
+        all.clear();
+        room = loop.agents().size() + 16;
+        all.reserve(room); // outside of the lock
+        bool enough = true;
+        loop.agents().for_each([&](wait::Agent& a) {
+            if (a.kind() != wait::AgentKind::coroutine) return;
+            if (all.size() < room)
+                all.emplace_back(static_cast<TaskBase&>(a));
+            else
+                enough = false;
+        });
+        if (enough) return all;
+    }
+}
+
+std::vector<TaskRef> all_tasks() { return all_tasks(EventLoop::running()); }
+
+} // namespace sennit::asyncio

@@ -1,0 +1,373 @@
+#include <sennit/asyncio/runner.hpp>
+#include <sennit/asyncio/sleep.hpp>
+#include <sennit/asyncio/task.hpp>
+#include <sennit/base/errors.hpp>
+#include <sennit/sync.hpp>
+
+#include <gtest/gtest.h>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace sennit::asyncio {
+namespace {
+
+using namespace std::chrono_literals;
+
+Coro<int> twice(int x) {
+    co_await sleep(0s);
+    co_return 2 * x;
+}
+Coro<int> at_once(int x) { co_return x; }
+Coro<> for_ever() { co_await sleep(forever); }
+Coro<> throws(const char* what) {
+    co_await sleep(0s);
+    throw std::runtime_error(what);
+}
+
+TEST(Task, run_gives_the_result_of_a_coroutine) {
+    EXPECT_EQ(run(twice(21)), 42);
+    EXPECT_THROW(run(throws("it")), std::runtime_error);
+    int ran = 0;
+    run([&]() -> Coro<> {
+        ++ran;
+        co_return;
+    });
+    EXPECT_EQ(ran, 1);
+}
+
+Coro<std::string> chain(int depth) {
+    if (depth == 0) {
+        co_await sleep(1ms);
+        co_return "x";
+    }
+    co_return co_await chain(depth - 1) + "y";
+}
+
+TEST(Task, coroutines_await_each_other_to_any_depth) {
+    EXPECT_EQ(run(chain(200)), "x" + std::string(200, 'y'));
+    const int sum = run([]() -> Coro<int> {
+        int s = 0;
+        for (int i = 0; i < 200'000; ++i) s += co_await at_once(1);
+        co_return s;
+    });
+    EXPECT_EQ(sum, 200'000);
+}
+
+Coro<int&> reference(int& x) {
+    co_await sleep(0s);
+    co_return x;
+}
+
+TEST(Task, coroutines_give_references_and_what_can_only_be_moved) {
+    int x = 1;
+    run([&]() -> Coro<> {
+        (co_await reference(x)) = 5;
+        auto made = []() -> Coro<std::unique_ptr<int>> { co_return std::make_unique<int>(7); };
+        EXPECT_EQ(*co_await made(), 7);
+        auto task = create_task(made());
+        EXPECT_EQ(*co_await task, 7);
+        Task<int&> same = create_task(reference(x));
+        EXPECT_EQ(&co_await same, &x);
+    });
+    EXPECT_EQ(x, 5);
+}
+
+TEST(Task, tasks_run_beside_each_other_in_the_order_in_which_they_were_made) {
+    std::string order;
+    run([&]() -> Coro<> {
+        auto add = [&](char c) -> Coro<> {
+            order += c;
+            co_await sleep(0s);
+            order += c;
+        };
+        auto a = create_task(add, 'a');
+        auto b = create_task(add('b'));
+        order += '0';
+        co_await b;
+        EXPECT_TRUE(a.done());
+        co_await a;
+    });
+    EXPECT_EQ(order, "0abab");
+}
+
+TEST(Task, a_lambdas_captures_live_as_long_as_its_task) {
+    auto kept = std::make_shared<int>(3);
+    run([&]() -> Coro<> {
+        Task<int> task;
+        {
+            auto copy = kept;
+            task = create_task(
+                [copy](const int& y) -> Coro<int> {
+                    co_await sleep(1ms);
+                    co_return *copy + y;
+                },
+                4);
+        }
+        EXPECT_EQ(kept.use_count(), 2);
+        EXPECT_EQ(co_await task, 7);
+        EXPECT_EQ(kept.use_count(), 1); // though the handle lives
+    });
+}
+
+TEST(Task, cancel_before_the_first_step_means_that_the_body_never_runs) {
+    bool ran = false;
+    run([&]() -> Coro<> {
+        auto t = create_task([&]() -> Coro<> {
+            ran = true;
+            co_return;
+        });
+        EXPECT_TRUE(t.cancel("no"));
+        try {
+            co_await t;
+            ADD_FAILURE();
+        } catch (const CancelledError& e) {
+            EXPECT_STREQ(e.what(), "no");
+        }
+        EXPECT_TRUE(t.cancelled());
+        EXPECT_FALSE(t.cancel());
+    });
+    EXPECT_FALSE(ran);
+}
+
+TEST(Task, cancel_throws_at_what_the_task_waits_for) {
+    run([]() -> Coro<> {
+        sync::Event never;
+        int caught = 0;
+        auto on_event = create_task([&]() -> Coro<> {
+            try {
+                co_await never.async_wait();
+            } catch (const CancelledError&) {
+                ++caught;
+                throw;
+            }
+        });
+        auto on_sleep = create_task(for_ever());
+        auto on_yield = create_task([&]() -> Coro<> {
+            for (;;) co_await sleep(0s);
+        });
+        co_await sleep(0s);
+        EXPECT_TRUE(on_event.cancel());
+        EXPECT_TRUE(on_sleep.cancel());
+        EXPECT_TRUE(on_yield.cancel());
+        co_await on_yield.async_join();
+        co_await on_sleep.async_join();
+        co_await on_event.async_join();
+        EXPECT_EQ(caught, 1);
+        EXPECT_TRUE(on_event.cancelled());
+        EXPECT_TRUE(on_sleep.cancelled());
+        EXPECT_TRUE(on_yield.cancelled());
+        EXPECT_THROW(on_event.result(), CancelledError);
+        EXPECT_THROW(on_event.exception(), CancelledError);
+    });
+}
+
+TEST(Task, a_swallowed_cancellation_is_counted_and_the_task_not_cancelled) {
+    run([]() -> Coro<> {
+        auto t = create_task([]() -> Coro<int> {
+            bool caught = false;
+            try {
+                co_await sleep(1h);
+            } catch (const CancelledError&) {
+                caught = true;
+            }
+            if (!caught) co_return 0;
+            const int before = current_task().cancelling();
+            const int left = current_task().uncancel();
+            co_await sleep(0s);
+            co_return 10 * before + left + 1;
+        });
+        co_await sleep(0s);
+        t.cancel();
+        EXPECT_EQ(t.cancelling(), 1);
+        EXPECT_EQ(co_await t, 11);
+        EXPECT_FALSE(t.cancelled());
+    });
+}
+
+TEST(Task, a_task_that_cancels_itself_is_cancelled_at_its_next_wait) {
+    run([]() -> Coro<> {
+        int steps = 0;
+        auto t = create_task([&]() -> Coro<> {
+            current_task().cancel();
+            ++steps;
+            sync::Event up;
+            up.set();
+            co_await up.async_wait(); // does not wait
+            ++steps;
+            co_await sleep(0s);
+            ++steps;
+        });
+        co_await t.async_join();
+        EXPECT_TRUE(t.cancelled());
+        EXPECT_EQ(steps, 2);
+        // And not when it has taken it back.
+        auto u = create_task([&]() -> Coro<> {
+            current_task().cancel();
+            current_task().uncancel();
+            co_await sleep(0s);
+        });
+        co_await u;
+    });
+}
+
+TEST(Task, cancelling_who_awaits_a_task_cancels_that_task) {
+    run([]() -> Coro<> {
+        auto inner = create_task([]() -> Coro<int> {
+            try {
+                co_await sleep(1h);
+            } catch (const CancelledError&) {}
+            co_await sleep(0s);
+            co_return 5;
+        });
+        auto outer = create_task([&]() -> Coro<int> { co_return co_await inner; });
+        auto victim = create_task(for_ever());
+        auto waits = create_task([&]() -> Coro<> { co_await victim; });
+        co_await sleep(0s);
+        co_await sleep(0s);
+        outer.cancel();
+        EXPECT_EQ(co_await outer, 5); // the inner one swallowed it
+        EXPECT_EQ(inner.cancelling(), 1);
+        waits.cancel("why");
+        try {
+            co_await waits;
+            ADD_FAILURE();
+        } catch (const CancelledError& e) {
+            EXPECT_STREQ(e.what(), "why");
+        }
+        EXPECT_TRUE(victim.cancelled());
+    });
+}
+
+TEST(Task, a_task_that_awaits_itself_or_in_a_circle_is_told_so) {
+    run([]() -> Coro<> {
+        Task<> self, first, second;
+        self = create_task([&]() -> Coro<> { co_await self; });
+        co_await self.async_join();
+        EXPECT_THROW(self.result(), UsageError);
+        first = create_task([&]() -> Coro<> { co_await second; });
+        second = create_task([&]() -> Coro<> { co_await first; });
+        co_await first.async_join();
+        EXPECT_THROW(second.result(), UsageError);
+        EXPECT_THROW(first.result(), UsageError);
+    });
+}
+
+TEST(Task, done_callbacks_come_in_order_and_can_be_removed) {
+    std::string order;
+    run([&]() -> Coro<> {
+        auto t = create_task(twice(1));
+        t.add_done_callback([&](const TaskRef& it) {
+            EXPECT_TRUE(it.done());
+            order += 'a';
+        });
+        const auto gone = t.add_done_callback([&](const TaskRef&) { order += 'x'; });
+        t.add_done_callback([&](const TaskRef&) { order += 'b'; });
+        EXPECT_TRUE(t.remove_done_callback(gone));
+        EXPECT_FALSE(t.remove_done_callback(gone));
+        co_await t;
+        t.add_done_callback([&](const TaskRef&) { order += 'c'; });
+        co_await sleep(0s);
+    });
+    EXPECT_EQ(order, "abc");
+}
+
+TEST(Task, an_error_that_nobody_looks_at_is_told_to_the_exception_handler) {
+    std::vector<std::string> told;
+    run([&]() -> Coro<> {
+        EventLoop::running().set_exception_handler(
+            [&](EventLoop&, const loop::ExceptionContext& c) { told.push_back(c.source + ": " + c.message); });
+        auto looked = create_task(throws("seen"));
+        create_task(TaskOptions{.name = "lost"}, throws, "unseen");
+        co_await looked.async_join();
+        EXPECT_NE(looked.exception(), nullptr);
+    });
+    ASSERT_EQ(told.size(), 1U);
+    EXPECT_EQ(told[0].substr(0, 5), "lost:");
+}
+
+TEST(Task, run_cancels_what_is_left_and_reports_what_that_throws) {
+    std::vector<std::string> told;
+    bool cleaned = false;
+    run([&]() -> Coro<> {
+        EventLoop::running().set_exception_handler(
+            [&](EventLoop&, const loop::ExceptionContext& c) { told.push_back(c.source); });
+        create_task(TaskOptions{.name = "bad"}, [&]() -> Coro<> {
+            try {
+                co_await sleep(1h);
+            } catch (const CancelledError&) {
+                cleaned = true;
+                throw std::runtime_error("at the end");
+            }
+        });
+        co_await sleep(0s);
+    });
+    EXPECT_TRUE(cleaned);
+    EXPECT_EQ(told, std::vector<std::string>{"bad"});
+}
+
+TEST(Task, knows_its_name_its_state_and_where_it_waits) {
+    run([]() -> Coro<> {
+        auto t = create_task(TaskOptions{.name = "deep"}, chain, 2);
+        EXPECT_EQ(t.name(), "deep");
+        EXPECT_EQ(create_task(at_once(1)).name().substr(0, 5), "Task-");
+        t.set_name("deeper");
+        EXPECT_EQ(t.name(), "deeper");
+        EXPECT_EQ(all_tasks().size(), 3U);
+        EXPECT_TRUE(current_task());
+        co_await sleep(0s);
+        const auto stack = t.stack();
+        EXPECT_EQ(stack.size(), 3U);
+        for (const auto& where : stack)
+            EXPECT_NE(std::string(where.file_name()).find("task_test.cpp"), std::string::npos);
+        EXPECT_NE(t.describe().find("deeper pending in"), std::string::npos) << t.describe();
+        EXPECT_THROW(t.result(), InvalidStateError);
+        co_await t;
+        EXPECT_TRUE(t.stack().empty());
+    });
+    EXPECT_FALSE(current_task());
+}
+
+TEST(Task, tasks_share_primitives_and_lose_nothing) {
+    run([]() -> Coro<> {
+        sync::Lock lock;
+        int inside = 0, most = 0, total = 0;
+        std::vector<Task<>> tasks;
+        for (int i = 0; i < 50; ++i)
+            tasks.push_back(create_task([&]() -> Coro<> {
+                for (int k = 0; k < 10; ++k) {
+                    auto guard = co_await lock.async_scoped_lock();
+                    most = std::max(most, ++inside);
+                    co_await sleep(0s);
+                    --inside;
+                    ++total;
+                }
+            }));
+        for (auto& t : tasks) co_await t;
+        EXPECT_EQ(most, 1);
+        EXPECT_EQ(total, 500);
+    });
+}
+
+TEST(Task, a_loop_that_is_closed_ends_its_tasks) {
+    bool cleaned = false;
+    {
+        EventLoop loop;
+        loop.set_exception_handler([](EventLoop&, const loop::ExceptionContext&) {});
+        Task<> t = create_task_on(loop, TaskOptions{}, [&]() -> Coro<> {
+            struct Clean {
+                bool& it;
+                ~Clean() { it = true; }
+            } clean{cleaned};
+            co_await sleep(1h);
+        });
+        EXPECT_EQ(loop.run_until_complete(twice(4)), 8);
+        EXPECT_FALSE(cleaned);
+        loop.close();
+        EXPECT_TRUE(t.cancelled());
+    }
+    EXPECT_TRUE(cleaned);
+}
+
+} // namespace
+} // namespace sennit::asyncio
