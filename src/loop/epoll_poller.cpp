@@ -18,6 +18,7 @@
 #include <array>
 #include <cerrno>
 #include <limits>
+#include <new>
 
 namespace sennit::loop {
 namespace {
@@ -133,6 +134,14 @@ bool EpollPoller::emptied(const Descriptor& d, const Operation& op) noexcept {
            static_cast<std::size_t>(op.result) < op.size && (op.flags & MSG_PEEK) == 0;
 }
 
+// What is known is of a descriptor that was closed, or may have been: the next wait watches again.
+void EpollPoller::start_anew(Descriptor& d) noexcept {
+    ++d.generation;
+    d.events = 0;
+    d.readable = d.writable = true;
+    d.sticky = d.always_ready = d.known = false;
+}
+
 bool EpollPoller::start_or_finish(Operation& op) noexcept {
     op.cancelled_ = false;
     if (op.fd < 0) {
@@ -145,13 +154,31 @@ bool EpollPoller::start_or_finish(Operation& op) noexcept {
         return true;
     }
     Descriptor& d = *found;
+    const std::uint32_t closings = os::closings_of(op.fd);
+    if (d.closings != closings) [[unlikely]] {
+        d.closings = closings;
+        if (d.readers.empty() && d.writers.empty()) start_anew(d);
+    }
+    if (op.kind == Operation::Kind::connect && d.events != 0 && d.readers.empty() && d.writers.empty()) start_anew(d);
     const bool output = is_output(op.kind);
     base::IntrusiveList& queue = output ? d.writers : d.readers;
     bool& ready = output ? d.writable : d.readable;
     const bool is_poll = op.kind == Operation::Kind::poll_in || op.kind == Operation::Kind::poll_out;
 
     if (op.kind == Operation::Kind::file_read || op.kind == Operation::Kind::file_write) {
-        op.result = try_once(op, true);
+        // What lies in the page cache is there at once; the disk is for another thread.
+        op.result = op.kind == Operation::Kind::file_read
+                        ? static_cast<int>(os::pread_nowait(op.fd, op.data, op.size, op.offset))
+                        : -EAGAIN;
+        if (op.result != -EAGAIN) return true;
+        op.state_ = Operation::State::waiting;
+        if (!files_) files_.reset(new (std::nothrow) FileThreads(*this));
+        if (files_ && files_->start(op)) {
+            ++in_flight_;
+            return false;
+        }
+        op.state_ = Operation::State::idle;
+        op.result = try_once(op, true); // without a thread the loop has to wait
         return true;
     }
     if (!d.known) {
@@ -234,7 +261,11 @@ void EpollPoller::on_event(std::uint64_t tag, std::uint32_t events) noexcept {
 
 void EpollPoller::cancel(Operation& op) noexcept {
     if (op.state_ != Operation::State::waiting) return;
-    base::IntrusiveList::remove(op);
+    if (op.kind == Operation::Kind::file_read || op.kind == Operation::Kind::file_write) {
+        if (!files_->take_back(op)) return;
+    } else {
+        base::IntrusiveList::remove(op);
+    }
     op.result = -ECANCELED;
     end(op);
 }
@@ -251,13 +282,13 @@ void EpollPoller::forget(int fd) noexcept {
     Descriptor* const found = fd >= 0 ? descriptors_.find(fd) : nullptr;
     if (!found) return;
     Descriptor& d = *found;
+    base::IntrusiveList unread;
+    if (files_) files_->drop(fd, unread);
+    end_all_of(*this, unread, -ECANCELED);
     end_all_of(*this, d.readers, -ECANCELED);
     end_all_of(*this, d.writers, -ECANCELED);
     if (d.events != 0) epoll_.remove(fd);
-    ++d.generation;
-    d.events = 0;
-    d.readable = d.writable = true;
-    d.sticky = d.always_ready = d.known = false;
+    start_anew(d);
 }
 
 void EpollPoller::turn(Deadline deadline) noexcept {
@@ -271,6 +302,11 @@ void EpollPoller::turn(Deadline deadline) noexcept {
     for (int i = 0; i < n; ++i) {
         const epoll_event& event = events[static_cast<std::size_t>(i)];
         if (event.data.u64 != bell_tag) on_event(event.data.u64, event.events);
+    }
+    if (files_) {
+        base::IntrusiveList done;
+        files_->take_done(done);
+        while (base::ListNode* node = done.pop_front()) end(static_cast<Operation&>(*node));
     }
     run_ended();
 }

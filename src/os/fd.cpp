@@ -1,5 +1,6 @@
 #include <sennit/os/fd.hpp>
 
+#include <sennit/base/atomic.hpp>
 #include <sennit/base/errors.hpp>
 
 #include <cerrno>
@@ -10,9 +11,23 @@
 
 namespace sennit::os {
 
+namespace {
+
+// Descriptors whose numbers differ by a multiple of this share a count.
+constexpr std::size_t count_of_counts = 4096;
+// relaxed: who uses a descriptor is ordered after who closed its number by what gave it the descriptor.
+constinit atomic<std::uint32_t> closings[count_of_counts]{};
+
+} // namespace
+
+std::uint32_t closings_of(int fd) noexcept {
+    return closings[static_cast<unsigned>(fd) % count_of_counts].load(memory_order_relaxed);
+}
+
 void Fd::reset(int fd) noexcept {
     if (fd_ >= 0) {
         const int saved = errno;
+        closings[static_cast<unsigned>(fd_) % count_of_counts].fetch_add(1, memory_order_relaxed);
         ::close(fd_); // on Linux the descriptor is gone even after EINTR: never repeat it
         errno = saved;
     }

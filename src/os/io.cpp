@@ -56,6 +56,12 @@ ssize_t pread_some(int fd, void* buffer, std::size_t bytes, std::int64_t offset)
     return settled([&] { return ::pread(fd, buffer, bytes, offset); });
 }
 
+ssize_t pread_nowait(int fd, void* buffer, std::size_t bytes, std::int64_t offset) noexcept {
+    iovec part{buffer, bytes};
+    const ssize_t n = settled([&] { return ::preadv2(fd, &part, 1, offset, RWF_NOWAIT); });
+    return n == -EOPNOTSUPP || n == -ENOSYS || n == -EINVAL ? -EAGAIN : n;
+}
+
 ssize_t pwrite_some(int fd, const void* data, std::size_t bytes, std::int64_t offset) noexcept {
     return settled([&] { return ::pwrite(fd, data, bytes, offset); });
 }

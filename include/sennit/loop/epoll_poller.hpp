@@ -1,11 +1,13 @@
 #pragma once
 
 #include <sennit/loop/descriptor_table.hpp>
+#include <sennit/loop/file_threads.hpp>
 #include <sennit/loop/poller.hpp>
 #include <sennit/os/epoll.hpp>
 #include <sennit/os/fd.hpp>
 
 #include <cstdint>
+#include <memory>
 
 namespace sennit::loop {
 
@@ -32,6 +34,7 @@ class EpollPoller final : public Poller {
         base::IntrusiveList readers, writers; // operations that wait, oldest first
         std::uint32_t generation = 0;         // of the watch: an event of an older one is none of ours
         std::uint32_t events = 0;             // what epoll watches; 0: nothing
+        std::uint32_t closings = 0;           // os::closings_of() when the rest was found out
         bool readable = true, writable = true;
         bool sticky = false;
         bool always_ready = false; // epoll does not take it: a regular file
@@ -41,6 +44,7 @@ class EpollPoller final : public Poller {
     };
     int watch(int fd, Descriptor& d, std::uint32_t events) noexcept;
     void run_queue(Descriptor& d, base::IntrusiveList& queue, bool& ready) noexcept;
+    static void start_anew(Descriptor& d) noexcept;
     static bool emptied(const Descriptor& d, const Operation& op) noexcept;
     void on_event(std::uint64_t tag, std::uint32_t events) noexcept;
     static void end_all_of(EpollPoller& self, base::IntrusiveList& queue, int result) noexcept;
@@ -48,6 +52,7 @@ class EpollPoller final : public Poller {
     os::Epoll epoll_;
     os::Fd bell_; // an eventfd, edge-triggered: it is never read
     DescriptorTable<Descriptor> descriptors_;
+    std::unique_ptr<FileThreads> files_; // from the first file operation on
 };
 
 } // namespace sennit::loop

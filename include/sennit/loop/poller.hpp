@@ -16,8 +16,8 @@ namespace sennit::loop {
 ///
 /// Agents    One thread, the one that calls turn(). wake() is for any thread, and for signal handlers.
 /// Blocks    turn() alone.
-/// Lifetime  Outlives its operations: none is in flight when it is destroyed. A descriptor that operations ran on is told to
-///           forget() before it is closed.
+/// Lifetime  Outlives its operations: none is in flight when it is destroyed. forget() a descriptor before it is closed while an
+///           operation on it may be in flight, and always where it is not an os::Fd that closes it.
 class Poller {
   public:
     virtual ~Poller() = default;

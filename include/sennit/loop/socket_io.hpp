@@ -6,7 +6,8 @@
 // Each throws OSError with the kernel's reason, TimeoutError at the deadline, CancelledError when the task is cancelled; see IoWait for
 // what comes first. Buffers live until the co_await is over.
 //
-// A descriptor is the caller's. Before it is closed, tell the loop: forget_descriptor(fd).
+// A descriptor is the caller's. forget_descriptor(fd) tells the loop before it is closed: where a coroutine may still wait for it, and
+// always where it is not an os::Fd that closes it.
 #pragma once
 
 #include <sennit/loop/io_wait.hpp>

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <utility>
 
 namespace sennit::os {
@@ -30,6 +31,10 @@ class Fd {
   private:
     int fd_ = -1;
 };
+
+/// A number that changes when an Fd closes `fd`, and seldom besides: who keeps something about a descriptor by its number compares.
+/// By the thread that uses `fd`, or one that was given it.
+std::uint32_t closings_of(int fd) noexcept;
 
 struct Pipe {
     Fd read_end;

@@ -23,6 +23,8 @@ ssize_t write_nowait(int fd, const void* data, std::size_t bytes) noexcept;
 
 /// pread(2) and pwrite(2), repeated after a signal. Bytes or -errno.
 ssize_t pread_some(int fd, void* buffer, std::size_t bytes, std::int64_t offset) noexcept;
+/// pread_some() of what is in memory already; -EAGAIN when the disk would have to be asked, or the kernel can't tell.
+ssize_t pread_nowait(int fd, void* buffer, std::size_t bytes, std::int64_t offset) noexcept;
 ssize_t pwrite_some(int fd, const void* data, std::size_t bytes, std::int64_t offset) noexcept;
 
 /// /dev/null, for reading and writing, close-on-exec. Throws OSError.

@@ -385,6 +385,19 @@ TEST_P(PollerTest,
     EXPECT_EQ(result(send), 1);
 }
 
+TEST_P(PollerTest, a_descriptor_that_an_fd_closes_need_not_be_forgotten) {
+    for (int i = 0; i < 5; ++i) {
+        const Pair pair = unix_pair();
+        char buffer[10], byte = 'x';
+        Op recv(Kind::recv, pair.a.get(), buffer, sizeof buffer);
+        poller->start(recv);
+        poller->turn(Deadline::poll());
+        ASSERT_EQ(::send(pair.b.get(), &byte, 1, 0), 1);
+        run(recv);
+        EXPECT_EQ(recv.result, 1);
+    }
+}
+
 TEST_P(PollerTest, sendfile_sends_a_part_of_a_file) {
     char name[] = "/tmp/sennit_poller_XXXXXX";
     const os::Fd file(::mkostemp(name, O_CLOEXEC));

@@ -19,6 +19,7 @@
 #include <gtest/gtest.h>
 #include <memory>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -115,6 +116,11 @@ std::unique_ptr<Poller> make(const std::string& name) {
     return std::make_unique<UringPoller>(2, 4); // its queues are always full
 }
 
+void no_delay(int fd) {
+    const int one = 1;
+    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+}
+
 class SocketIo : public ::testing::TestWithParam<const char*> {
   protected:
     void SetUp() override {
@@ -166,6 +172,7 @@ TEST_P(SocketIo, a_server_and_its_clients_talk_over_tcp) {
         for (int i = 0; i < clients; ++i) {
             os::Fd& fd = accepted[static_cast<std::size_t>(i)];
             fd = co_await sock_accept(server.get());
+            no_delay(fd.get());
             spawn([&fd]() -> Co<void> {
                 char buffer[4096];
                 for (;;) {
@@ -181,6 +188,7 @@ TEST_P(SocketIo, a_server_and_its_clients_talk_over_tcp) {
     for (int i = 0; i < clients; ++i) {
         spawn([&, i]() -> Co<void> {
             const os::Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+            no_delay(fd.get());
             co_await sock_connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
             for (int round = 0; round < 10; ++round) {
                 const std::string sent(static_cast<std::size_t>(1 + i * 500 + round), static_cast<char>('a' + round));
