@@ -1,0 +1,99 @@
+#pragma once
+
+#include "tools/fetch/resume_record.hpp"
+
+#include <sennit/os/fd.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace sennit::tools {
+
+/// A folder that files are fetched into, held open: whatever happens to its name, files stay in it.
+class TargetFolder {
+  public:
+    /// Opens it; makes it, and those above it, if `make`. Throws OSError.
+    TargetFolder(const std::string& path, bool make);
+    [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+    /// The name with the folder before it, for people; the name alone in the working directory.
+    [[nodiscard]] std::string path_of(std::string_view name) const;
+
+  private:
+    std::string path_;
+    os::Fd fd_;
+};
+
+/// A file while it is fetched: NAME.part, and beside it what --resume needs to know, NAME.part-info.
+///
+/// What comes is gathered in memory and written in large pieces, so a small file is written at once, and only when the
+/// server has sent all of it. NAME.part is made with O_EXCL and is locked as long as it is open: two runs never write one file.
+/// The record is written when the file is longer than a piece and the server gave it a strong validator.
+///
+/// Agents    One. Errors of the system come back as an errno.
+/// Lifetime  Dropped without finish or keep(), as in a kill, everything that was flushed stays where it is.
+class PartFile {
+  public:
+    static constexpr std::size_t piece_bytes = 256 * 1024;
+
+    /// `url` without user and password.
+    PartFile(const TargetFolder& folder, std::string name, std::string url);
+    PartFile(const PartFile&) = delete;
+    PartFile& operator=(const PartFile&) = delete;
+
+    /// Takes what an earlier run has left, if that can be gone on with: there is a record, of this URL, with a validator, and
+    /// the bytes are surely those that came. How many bytes there are; 0 when there is nothing to go on with.
+    std::int64_t take_up();
+    /// The record, after take_up() or describe().
+    [[nodiscard]] const std::optional<ResumeRecord>& record() const noexcept { return record_; }
+    /// What the server says about the file. `etag` or `modified` is strong or empty; without either, or without a length, an
+    /// unfinished file cannot be resumed.
+    void describe(std::int64_t length, std::string etag, std::string modified);
+
+    /// Everything so far is thrown away. 0 or an errno.
+    int start_again();
+    /// Bytes from `at` on are thrown away.
+    int cut(std::int64_t at);
+    /// Appends. 0 or an errno.
+    int write(std::string_view bytes);
+    /// How long the file is by now.
+    [[nodiscard]] std::int64_t size() const noexcept { return size_ + static_cast<std::int64_t>(buffer_.size()); }
+    /// Writes what is gathered. 0 or an errno.
+    int flush();
+    /// Takes the space for a file so long, if that is known and much. 0, or why it can't be had: ENOSPC, EFBIG.
+    int reserve(std::int64_t length);
+
+    /// It stays unfinished: what can be resumed later is synced and kept, what cannot be is removed. True when it was kept.
+    bool keep();
+    /// Removes it.
+    void remove();
+
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    [[nodiscard]] const std::string& part_name() const noexcept { return part_; }
+    [[nodiscard]] const std::string& record_name() const noexcept { return record_file_; }
+    [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+    [[nodiscard]] bool has_record_file() const noexcept { return record_written_; }
+    /// It is finished by others from now on: who takes it closes it.
+    os::Fd release() noexcept { return std::move(fd_); }
+    /// Where errors of open() come from: another process that fetches the same file.
+    static constexpr int in_use = -1;
+
+  private:
+    int open_new();
+    int write_record(std::int64_t synced);
+    void remove_record() noexcept;
+
+    const TargetFolder& folder_;
+    std::string name_, part_, record_file_, url_;
+    os::Fd fd_;
+    std::string buffer_;
+    std::int64_t size_ = 0; // of what is written
+    std::optional<ResumeRecord> record_;
+    bool record_written_ = false;
+};
+
+/// Which boot of the machine this is: bytes that were written but not synced outlive a process, not a boot.
+const std::string& boot_id();
+
+} // namespace sennit::tools
