@@ -5,7 +5,7 @@
 #   bench   the peers that sennit is measured against        (./bench)
 #   ci      the second compiler with its sanitizers, and the checkers (.ci/run)
 
-packages_core=(g++ cmake ninja-build libcli11-dev libssl-dev liburing-dev)
+packages_core=(g++ cmake ninja-build libcli11-dev libssl-dev liburing-dev libcurl4-openssl-dev)
 packages_test=(openssl libgtest-dev libgmock-dev spin gcc python3-minimal pkg-config make patch valgrind
                mold ccache clang-format-14)
 packages_bench=(libboost1.81-dev libboost-context1.81-dev libboost-fiber1.81-dev libtbb-dev libconcurrentqueue-dev

@@ -142,7 +142,8 @@ void add_header(FetchOptions& o, std::string_view header) {
         return std::equal(name.begin(), name.end(), other.begin(), other.end(),
                           [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a - 'A' + 'a' : a) == b; });
     };
-    for (const std::string_view own : {"range", "if-range", "accept-encoding", "transfer-encoding", "content-length", "te"})
+    for (const std::string_view own :
+         {"range", "if-range", "accept-encoding", "transfer-encoding", "content-length", "te"})
         if (is(own))
             throw UsageError("--header " + std::string(name) +
                              ": sennit fetch sets this one by itself; see --resume and --compressed");
@@ -168,7 +169,8 @@ void add_headers(FetchOptions& o, const std::string& text) {
 
 std::int64_t some_time(const std::string& text, std::string_view option) {
     const std::int64_t ns = parse_duration(text, option);
-    if (ns == 0) throw UsageError(std::string(option) + ": nothing can be done in no time; leave it out for the default");
+    if (ns == 0)
+        throw UsageError(std::string(option) + ": nothing can be done in no time; leave it out for the default");
     return ns;
 }
 
@@ -212,12 +214,14 @@ std::optional<FetchOptions> parse_fetch(std::vector<std::string> arguments) {
         if (name.empty() || name == "." || name == "..")
             throw UsageError("-o " + shell_word(o.output) + ": that is no name of a file");
         if (o.output == "-") throw UsageError("-o -: only a file can be whole or absent; to write to a pipe use curl");
-        if (name.size() > 240) throw UsageError("-o: the name is too long: 240 bytes and '.part' are what there is room for");
+        if (name.size() > 240)
+            throw UsageError("-o: the name is too long: 240 bytes and '.part' are what there is room for");
         if (o.disposition) throw UsageError("-o and --content-disposition exclude each other");
     }
     constexpr std::int64_t most_jobs = 1000;
     if (!raw.jobs.empty()) o.jobs = static_cast<unsigned>(parse_whole(raw.jobs, "-j", 1, most_jobs));
-    if (!raw.per_host.empty()) o.per_host = static_cast<unsigned>(parse_whole(raw.per_host, "--per-host", 1, most_jobs));
+    if (!raw.per_host.empty())
+        o.per_host = static_cast<unsigned>(parse_whole(raw.per_host, "--per-host", 1, most_jobs));
     if (!raw.retries.empty()) o.retries = static_cast<unsigned>(parse_whole(raw.retries, "--retries", 0, 1'000'000));
     if (!raw.retry_delay.empty()) o.retry_delay_ns = parse_duration(raw.retry_delay, "--retry-delay");
     if (!raw.timeout.empty()) o.timeout_ns = some_time(raw.timeout, "--timeout");
@@ -233,7 +237,8 @@ std::optional<FetchOptions> parse_fetch(std::vector<std::string> arguments) {
     if (raw.progress) o.progress = FetchOptions::Show::always;
     if (raw.no_progress || o.quiet) o.progress = FetchOptions::Show::never;
     if (o.user_agent.empty()) o.user_agent = "sennit/" SENNIT_VERSION;
-    if (std::any_of(o.user_agent.begin(), o.user_agent.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; }))
+    if (std::any_of(o.user_agent.begin(), o.user_agent.end(),
+                    [](char c) { return static_cast<unsigned char>(c) < 0x20; }))
         throw UsageError("--user-agent: a header is one line without control characters");
     return o;
 }

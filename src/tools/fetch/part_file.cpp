@@ -79,7 +79,8 @@ std::int64_t PartFile::take_up() {
     int error = 0;
     const os::Fd info = open_in(folder_.fd(), record_file_, O_RDONLY | O_NONBLOCK, error);
     struct stat about {};
-    if (!info || !is_plain_file(info.get(), about) || about.st_size > static_cast<off_t>(ResumeRecord::longest)) return 0;
+    if (!info || !is_plain_file(info.get(), about) || about.st_size > static_cast<off_t>(ResumeRecord::longest))
+        return 0;
     std::string text(static_cast<std::size_t>(about.st_size), '\0');
     if (os::read_at(info.get(), text.data(), text.size(), 0) != about.st_size) return 0;
     std::optional<ResumeRecord> record = ResumeRecord::decode(text);

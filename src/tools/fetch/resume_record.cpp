@@ -28,8 +28,7 @@ bool take_number(std::string_view& text, std::string_view name, std::int64_t& nu
     std::string_view value;
     if (!take_line(text, name, value)) return false;
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-    return error == std::errc() && end == value.data() + value.size() && number >= 0 &&
-           value == std::to_string(number);
+    return error == std::errc() && end == value.data() + value.size() && number >= 0 && value == std::to_string(number);
 }
 
 } // namespace

@@ -1,0 +1,139 @@
+#include "tools/fetch/finisher.hpp"
+
+#include <sennit/base/errors.hpp>
+#include <sennit/os/file.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <fcntl.h>
+#include <memory>
+#include <openssl/evp.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace sennit::tools {
+namespace {
+
+constexpr std::size_t most_together = 512, many = 8;
+
+// 0 or an errno. Nothing that is there is replaced, unless it is asked for.
+int rename_in(int folder, const std::string& from, const std::string& to, bool replace) {
+    if (replace) return ::renameat(folder, from.c_str(), folder, to.c_str()) == 0 ? 0 : errno;
+    if (::renameat2(folder, from.c_str(), folder, to.c_str(), RENAME_NOREPLACE) == 0) return 0;
+    if (errno != EINVAL && errno != ENOSYS) return errno;
+    // A file system without it: a second name, which is refused if it exists, and the first one away.
+    if (::linkat(folder, from.c_str(), folder, to.c_str(), 0) != 0) return errno;
+    return ::unlinkat(folder, from.c_str(), 0) == 0 ? 0 : errno;
+}
+
+int sync_fd(int fd) {
+    while (::fsync(fd) != 0)
+        if (errno != EINTR) return errno == EINVAL || errno == EROFS ? 0 : errno; // nothing there that could be synced
+    return 0;
+}
+
+} // namespace
+
+int sha256_of(int fd, std::string& hex) {
+    constexpr std::size_t piece = 256 * 1024;
+    const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context(::EVP_MD_CTX_new(), &::EVP_MD_CTX_free);
+    std::vector<char> buffer(piece);
+    if (!context || ::EVP_DigestInit_ex(context.get(), ::EVP_sha256(), nullptr) != 1) return ENOMEM;
+    for (std::int64_t at = 0;;) {
+        const ssize_t n = os::read_at(fd, buffer.data(), buffer.size(), at);
+        if (n < 0) return static_cast<int>(-n);
+        if (n == 0) break;
+        if (::EVP_DigestUpdate(context.get(), buffer.data(), static_cast<std::size_t>(n)) != 1) return ENOMEM;
+        at += n;
+    }
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned bytes = 0;
+    if (::EVP_DigestFinal_ex(context.get(), digest, &bytes) != 1) return ENOMEM;
+    hex.clear();
+    for (unsigned i = 0; i < bytes; ++i) {
+        char two[3];
+        std::snprintf(two, sizeof two, "%02x", digest[i]);
+        hex += two;
+    }
+    return 0;
+}
+
+Finisher::Finisher(loop::EventLoop& loop, std::function<void(std::vector<Result>&)> done)
+    : loop_(loop), done_(std::move(done)), thread_([this] { run(); }) {
+    thread_.start();
+}
+
+Finisher::~Finisher() {
+    jobs_.shutdown();
+    thread_.join();
+}
+
+void Finisher::put(Job job) { jobs_.put(std::move(job)); }
+
+void Finisher::run() {
+    for (;;) {
+        std::vector<Job> jobs;
+        try {
+            jobs.push_back(jobs_.get());
+            while (jobs.size() < most_together) jobs.push_back(jobs_.get_nowait());
+        } catch (const queue::Empty&) { // these are all for now
+        } catch (const queue::ShutDown&) {
+            if (jobs.empty()) return;
+        }
+        std::vector<Result> results;
+        finish(jobs, results);
+        jobs.clear(); // closes the files
+        loop_.call_soon_threadsafe([this, all = std::move(results)]() mutable { done_(all); });
+    }
+}
+
+void Finisher::finish(std::vector<Job>& jobs, std::vector<Result>& results) {
+    results.resize(jobs.size());
+    const auto fail = [](Result& r, const char* what, int error) {
+        r.outcome = Outcome::failed;
+        r.what = what;
+        r.error = error;
+    };
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+        Result& r = results[i];
+        r.number = jobs[i].number;
+        if (!jobs[i].only_check)
+            ::sync_file_range(jobs[i].fd.get(), 0, 0, SYNC_FILE_RANGE_WRITE); // a hint: fsync is what counts
+        if (jobs[i].sha256.empty()) continue;
+        if (const int error = sha256_of(jobs[i].fd.get(), r.sha256); error != 0)
+            fail(r, "read again", error);
+        else if (r.sha256 != jobs[i].sha256)
+            r.outcome = Outcome::wrong_hash;
+    }
+    // Of many files in one file system each fsync would be a flush of the disk; one syncfs is one for all of them (and for
+    // what others have written there). It tells of errors since Linux 5.8, but not whose: then each file is asked.
+    const bool synced = jobs.size() >= many && ::syncfs(jobs.front().folder) == 0;
+    std::vector<int> folders;
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+        Result& r = results[i];
+        Job& job = jobs[i];
+        if (job.only_check || r.outcome == Outcome::wrong_hash) {
+            if (!job.only_check) ::unlinkat(job.folder, job.part.c_str(), 0);
+        } else if (r.outcome == Outcome::done) {
+            if (const int error = synced ? 0 : sync_fd(job.fd.get()); error != 0) {
+                fail(r, "synced", error);
+                ::unlinkat(job.folder, job.part.c_str(), 0); // what the disk has of it, nobody knows
+            } else if (const int renamed = rename_in(job.folder, job.part, job.name, job.replace); renamed != 0) {
+                fail(r, "given its name", renamed);
+                if (renamed == EEXIST) r.outcome = Outcome::exists;
+                ::unlinkat(job.folder, job.part.c_str(), 0);
+            } else if (std::find(folders.begin(), folders.end(), job.folder) == folders.end()) {
+                folders.push_back(job.folder);
+            }
+        }
+        if (!job.record.empty() && !job.only_check) ::unlinkat(job.folder, job.record.c_str(), 0);
+    }
+    for (const int folder : folders)
+        if (const int error = sync_fd(folder); error != 0)
+            for (std::size_t i = 0; i < jobs.size(); ++i)
+                if (jobs[i].folder == folder && results[i].outcome == Outcome::done && !jobs[i].only_check)
+                    fail(results[i], "named for good: its folder could not be synced", error);
+}
+
+} // namespace sennit::tools

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <sennit/loop/event_loop.hpp>
+#include <sennit/os/fd.hpp>
+#include <sennit/queue.hpp>
+#include <sennit/threading.hpp>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace sennit::tools {
+
+/// What must wait for the disk happens here, on one thread beside the loop's: a file's hash is checked, the file is synced,
+/// gets its name, and the folder is synced.
+///
+/// What has gathered meanwhile is done together: first all begin to be written, then each is waited for, and the folder is
+/// synced once. So a thousand small files cost some syncs of the disk and not two thousand.
+class Finisher {
+  public:
+    struct Job {
+        std::uint64_t number = 0;
+        int folder = -1;
+        os::Fd fd;                // of the part; of the file itself if `only_check`
+        std::string part, record; // names in the folder; no record: empty
+        std::string name;
+        std::string sha256; // wanted; empty: not checked
+        bool replace = false;
+        bool only_check = false;
+    };
+    enum class Outcome : std::uint8_t { done, wrong_hash, exists, failed };
+    struct Result {
+        std::uint64_t number = 0;
+        Outcome outcome = Outcome::done;
+        std::string sha256;         // what it is, if it was asked for
+        int error = 0;              // with failed
+        const char* what = nullptr; // with failed: "synced", "renamed", "read"
+    };
+
+    /// `done` is called on the loop's thread.
+    Finisher(loop::EventLoop& loop, std::function<void(std::vector<Result>&)> done);
+    Finisher(const Finisher&) = delete;
+    Finisher& operator=(const Finisher&) = delete;
+    /// Waits for what was put in.
+    ~Finisher();
+
+    void put(Job job);
+
+  private:
+    void run();
+    static void finish(std::vector<Job>& jobs, std::vector<Result>& results);
+
+    loop::EventLoop& loop_;
+    std::function<void(std::vector<Result>&)> done_;
+    queue::Queue<Job> jobs_;
+    threading::Thread thread_;
+};
+
+/// The SHA-256 of a file as 64 hexadecimal digits. 0, or an errno.
+int sha256_of(int fd, std::string& hex);
+
+} // namespace sennit::tools
