@@ -1,9 +1,12 @@
-// What a worker of a pool has taken from the queue and not begun, open to thieves. Part of ThreadPoolExecutor.
+// What a worker of a pool has taken from the common queue and not begun, open to thieves. Part of ThreadPoolExecutor.
 #pragma once
 
 #include <sennit/base/atomic.hpp>
 #include <sennit/sync/executor.hpp>
 
+#include "futures/task_deque.hpp"
+
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -30,7 +33,7 @@ struct Chunk {
 ///    has done t2 before the t3 that the owner sees.
 /// 4. steal_half() writes the thief's own slots before it has won t3; its window is empty, so nobody looks at them.
 ///
-/// Agents    fill() and the thief's side of steal_half(): the owner, while the window is empty. take(): everybody.
+/// Agents    fill() and the thief's side of steal_half() and steal_some(): the owner, while the window is empty. take(): everybody.
 /// Source    the local run queue of Go's scheduler (runqput, runqgrab), with head and tail in one word.
 class TaskBatch {
   public:
@@ -55,8 +58,8 @@ class TaskBatch {
         const auto top = static_cast<std::uint32_t>(seen);
         for (std::uint32_t i = 0; i < chunk.size; ++i)
             slots_[(top + i) % Chunk::capacity].store(chunk.tasks[i], memory_order_relaxed);
-        // release: meets take(). A store: nobody changes an empty window.
-        window_.store((std::uint64_t{top + chunk.size} << 32) | top, memory_order_release);
+        // release: meets take(). A store: nobody changes an empty window. seq_cst: meets empty().
+        window_.store((std::uint64_t{top + chunk.size} << 32) | top, memory_order_seq_cst);
     }
     // Moves the older half of another batch, rounded up, here and gives the oldest of it. By the owner, when it is empty.
     sync::Task* steal_half(TaskBatch& victim) noexcept {
@@ -75,13 +78,31 @@ class TaskBatch {
             const std::uint64_t next = (seen & ~std::uint64_t{0xffffffff}) | (top + n);
             // acq_rel: as in take().
             if (victim.window_.compare_exchange_weak(seen, next, memory_order_acq_rel, memory_order_acquire)) {
-                window_.store((std::uint64_t{mine + n - 1} << 32) | mine, memory_order_release); // meets take()
+                // as in fill()
+                window_.store((std::uint64_t{mine + n - 1} << 32) | mine, memory_order_seq_cst);
                 return oldest;
             }
         }
     }
+    // Moves the older half of a deque, at most half of what has room here, and gives the oldest. By the owner, when it is empty.
+    sync::Task* steal_some(TaskDeque& victim) noexcept {
+        sync::Task* const oldest = victim.steal();
+        if (!oldest) return nullptr;
+        const std::uint64_t own = window_.load(memory_order_acquire); // as in steal_half()
+        const auto mine = static_cast<std::uint32_t>(own);
+        const std::size_t most = std::min<std::size_t>(victim.size_hint() / 2, Chunk::capacity / 2);
+        std::uint32_t n = 0;
+        for (; n < most; ++n) {
+            sync::Task* task = victim.steal();
+            if (!task) break;
+            slots_[(mine + n) % Chunk::capacity].store(task, memory_order_relaxed); // told by the window
+        }
+        if (n > 0) window_.store((std::uint64_t{mine + n} << 32) | mine, memory_order_seq_cst); // as in fill()
+        return oldest;
+    }
     [[nodiscard]] bool empty() const noexcept {
-        const std::uint64_t seen = window_.load(memory_order_relaxed);
+        // seq_cst: as TaskDeque::empty(). Meets fill(), steal_half().
+        const std::uint64_t seen = window_.load(memory_order_seq_cst);
         return static_cast<std::uint32_t>(seen) == static_cast<std::uint32_t>(seen >> 32);
     }
     [[nodiscard]] std::size_t size_hint() const noexcept {

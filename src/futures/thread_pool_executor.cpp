@@ -1,23 +1,29 @@
-// The pool: one queue of chunks under a lock, and a batch of tasks per worker that the others may steal from.
+// The pool: a common queue of chunks under a lock for those outside of it, and for each worker a batch of tasks from there and a
+// deque of its own submissions, both open to thieves.
 //
-//   submit                              worker
-//   s1  lock; append to the last chunk  w1  take from its own batch (oldest first); run
-//   s2  nobody searches: choose a       w2  empty: lock; take the first chunk whole into the batch;
-//       sleeper to wake, or start one   w3  nothing: steal half of another's batch
-//   s3  unlock; wake or start           w4  more left than it takes, and nobody searches: s2, s3
-//                                       w5  nothing at all: search: look at `queued_` for some microseconds, then w2
-//                                       w6  still nothing: join the sleepers, unlock, sleep on its own word
+//   submit, outside             submit, in a worker      worker
+//   s1  lock; append; unlock    d1  push on its deque    w1  run what is in its batch, then in its deque, oldest first
+//   s2  call for help:          d2  s2                   w2  lock; take the first chunk whole into the batch; unlock
+//       nobody searches: wake                            w3  nothing: steal, half of a batch or one of a deque
+//       a sleeper; nobody                                w4  found, and there is more: s2
+//       sleeps: start one                                w5  nothing: search, look at all of these for some microseconds
+//                                                        w6  leave the search; announce oneself; w2, w3 again; sleep
 //
-// 1. Nobody sleeps beside work. Sleepers are listed (w6) under the lock under which queue and batches were found empty, and
-//    under the same lock who adds work (s2), or takes one of several (w4), looks for somebody who searches or sleeps. A
-//    searcher does not sleep without having looked again under the lock; the last one that finds something calls the next.
-// 2. A batch is a window [top, bottom) over 64 slots in one word. Its owner fills it only when it is empty, and everybody,
-//    the owner too, takes the oldest by a compare-exchange of the whole word. top only grows (32 bits, and one round
-//    through all of them between a thief's load and its exchange is out of the question), so a thief that read a slot
-//    which has been refilled meanwhile fails.
-// 3. Nested waits end: a worker that waits for a task of this pool runs it itself if nobody has begun it (only that one:
+// 1. Nobody sleeps beside work. What is added (s1, d1) is added before s2 looks, and who sleeps looks at everything (w6) after it
+//    has left the search and has announced itself; all of that is seq_cst, or ordered by the lock. So either w6 sees the work;
+//    or s2 sees a sleeper and wakes it, or somebody who still searches, and that one will look again, or leave the search
+//    (searching_ - 1) and then look whether there is more (w4). Who is woken searches from the moment when it was chosen on.
+// 2. A notification that finds nobody was counted as a search for a moment: s2 takes that back and looks for sleepers again, for
+//    somebody else may have relied on it.
+// 3. The batch, the deques: task_batch.hpp, task_deque.hpp; sleeping: event_count.hpp. Places with batch and deque stay until the
+//    pool's end, so that thieves need no lock; a place is given to the next thread when one ends. Its owner is ordered by the lock.
+// 4. Order: all begin in the order of submission, within the common queue and within a deque. A deque comes before the common
+//    queue but every 61st time, so that neither starves. A pool of one has no deque: all is strictly in order, as in Python.
+// 5. Nested waits end: a worker that waits for a task of this pool runs it itself if nobody has begun it (only that one:
 //    a foreign task might need a lock that the waiter holds); else it counts as away, and another thread may work in its
-//    place. Back again, the first worker that finds nothing to do while there are too many ends.
+//    place. Back again, the first worker that looks ends if there are too many; what is left in its deque others steal.
+// 6. Once the pool is closed with cancel_futures, or broken, who takes a task drops it (`notice_`): also those that were being
+//    stolen while drop_all() went through the places.
 // Source: chunks, windows and searchers as in Go's scheduler (runqgrab, nmspinning); helping only with what is waited for:
 // after the remarks of TBB on isolation.
 #include <sennit/futures/thread_pool_executor.hpp>
@@ -30,8 +36,11 @@
 #include <sennit/wait/agent.hpp>
 #include <sennit/wait/registry.hpp>
 
+#include "futures/event_count.hpp"
 #include "futures/fork_team.hpp"
 #include "futures/task_batch.hpp"
+#include "futures/task_deque.hpp"
+#include "os/patience.hpp"
 #include "threading/report.hpp"
 
 #include <algorithm>
@@ -45,8 +54,12 @@ namespace {
 
 // Which part of its stack a worker may use for running nested tasks in place of waiting; beyond that, another thread helps.
 constexpr std::size_t nested_stack_share = 2;
-// How often a worker looks for new work before it sleeps: some 10 microseconds, what a wake-up costs.
-constexpr unsigned max_search_turns = 300;
+// Who searches looks at others' deques every so many times only: a look takes the line from who pushes.
+constexpr unsigned deques_each = 4;
+// In how many tasks of its own a worker looks once at the common queue first.
+constexpr unsigned common_each = 61;
+
+constexpr wait::WaitSite idle_site{"ThreadPoolExecutor", "idle"};
 
 } // namespace
 
@@ -54,6 +67,8 @@ class ThreadPoolExecutor::Impl final : public std::enable_shared_from_this<Threa
   public:
     Impl(std::size_t max_workers, ThreadPoolOptions options);
     ~Impl() {
+        Worker* place = places_.load(memory_order_relaxed); // nobody else is left
+        while (place) delete std::exchange(place, place->next);
         while (chunks_) delete std::exchange(chunks_, chunks_->next);
         while (spare_) delete std::exchange(spare_, spare_->next);
     }
@@ -88,81 +103,96 @@ class ThreadPoolExecutor::Impl final : public std::enable_shared_from_this<Threa
         detail::ForkTeam team;
     };
 
+    // A place for a thread, and what lies there for it and for thieves.
     struct Worker final : sync::FutureCore::WaitHook {
-        explicit Worker(Impl& p, std::size_t i) : pool(p), index(i) {}
+        Worker(Impl& p, Worker* n) : pool(p), next(n) {}
         bool help(sync::FutureCore& future) override;
         void before_park() noexcept override { pool.leave_for_a_wait(); }
         void after_park() noexcept override { pool.return_from_a_wait(); }
         [[nodiscard]] const void* executor() const noexcept override { return &pool; }
 
         Impl& pool;
-        std::shared_ptr<Impl> keep; // until the thread has begun
-        const std::size_t index;
-        pthread_t thread{};
-        const wait::Agent* agent = nullptr;
+        Worker* const next; // of all places
         TaskBatch batch;
+        TaskDeque own;
+        // The thread's that has the place, and before it begins, its starter's.
+        std::shared_ptr<Impl> keep; // until the thread has begun
+        std::uint64_t number = 0;
         const char* stack_at_start = nullptr;
         std::size_t nested_stack_bytes = 0;
-        os::FutexWord woken{0}; // 1: taken off the sleepers, go and look
+        unsigned turns = 0;
+        os::Patience patience; // with an empty pool
+        bool leaving = false;
+        // Under the pool's lock.
+        bool taken = false;
+        pthread_t thread{};
+        const wait::Agent* agent = nullptr;
     };
-    // Whom to call for help: a sleeper, or a new thread.
-    struct Help {
-        Worker* sleeper = nullptr;
-        bool start = false;
-    };
-    enum class Next : std::uint8_t { run, end };
+    // For notice_.
+    static constexpr std::uint32_t closed = 1, // nothing more is submitted
+        dropping = 2,                          // what is taken is dropped: closed with cancel_futures, or broken
+        surplus = 4; // there may be more who run than there should be: somebody look under the lock
 
     static void* worker_main(void* worker) noexcept;
     void work(Worker& me) noexcept;
-    Next find_work(Worker& me, sync::Task*& task) noexcept;
-    void search() noexcept;
-    sync::Task* take_chunk(Worker& me) noexcept SENNIT_REQUIRES(mutex_);
-    sync::Task* steal(Worker& me) noexcept SENNIT_REQUIRES(mutex_);
-    bool may_start() const noexcept SENNIT_REQUIRES(mutex_) { return live_ - waiting_ < max_workers_ && !broken_; }
-    bool has_work() const noexcept SENNIT_REQUIRES(mutex_);
-    Help call_help() noexcept SENNIT_REQUIRES(mutex_);
-    Worker* pop_sleeper() noexcept SENNIT_REQUIRES(mutex_);
+    // nullptr: the worker is to end.
+    sync::Task* find_work(Worker& me) noexcept;
+    sync::Task* take_own(Worker& me) noexcept;
+    sync::Task* look_around(Worker& me, bool& end) noexcept;
+    sync::Task* steal(Worker& me) noexcept;
+    bool search(Worker& me) const noexcept;
+    void leave_search() noexcept { searching_.fetch_sub(1, memory_order_seq_cst); } // before has_work(); 1
+    bool has_work() const noexcept;
+    template <class F>
+    bool any_place(F f) const noexcept {
+        // acquire: meets take_place().
+        for (Worker* w = places_.load(memory_order_acquire); w; w = w->next)
+            if (f(*w)) return true;
+        return false;
+    }
+    Worker* calling_worker() const noexcept;
+    void enqueue_own(Worker& me, sync::Task& task);
+    std::size_t working() const noexcept SENNIT_REQUIRES(mutex_) { return live_ - leaving_ - waiting_; }
+    // After a change of what it is made of.
+    void note_room() noexcept SENNIT_REQUIRES(mutex_);
     // Without the lock.
-    void attract(Help help) noexcept;
+    void call_help() noexcept;
     void wake_all() noexcept;
-    static void wake(Worker& sleeper) noexcept;
     void start_thread() noexcept;
     int try_start_thread() noexcept SENNIT_REQUIRES(mutex_);
+    Worker& take_place() SENNIT_REQUIRES(mutex_);
     void leave_for_a_wait() noexcept;
     void return_from_a_wait() noexcept;
     void break_pool(const std::exception_ptr& cause) noexcept;
+    void drop(sync::Task& task) noexcept;
     void report_long_end() const noexcept;
-    // All tasks that nobody has begun.
-    struct Taken {
-        Chunk* chunks = nullptr;
-        std::vector<sync::Task*> batched;
-        template <class F>
-        void for_each(F f) noexcept;
-    };
-    Taken take_all() SENNIT_REQUIRES(mutex_);
+    // Takes the common queue. With drop_all() after it, outside of the lock: all tasks that nobody has begun.
+    Chunk* take_chunks() noexcept SENNIT_REQUIRES(mutex_);
+    template <class F>
+    void drop_all(Chunk* chunks, F f) noexcept;
 
     const std::size_t max_workers_;
     ThreadPoolOptions options_;
-    const unsigned search_turns_;
-
     mutable os::Mutex mutex_;
     Chunk* chunks_ SENNIT_GUARDED_BY(mutex_) = nullptr;
     Chunk* last_ SENNIT_GUARDED_BY(mutex_) = nullptr;
     Chunk* spare_ SENNIT_GUARDED_BY(mutex_) = nullptr;
-    std::vector<std::unique_ptr<Worker>> workers_ SENNIT_GUARDED_BY(mutex_);
-    std::vector<pthread_t> ended_ SENNIT_GUARDED_BY(mutex_);
+    std::vector<pthread_t> ended_ SENNIT_GUARDED_BY(mutex_); // has room for all threads
     std::size_t live_ SENNIT_GUARDED_BY(mutex_) = 0;
-    std::size_t waiting_ SENNIT_GUARDED_BY(mutex_) = 0;
-    std::size_t searching_ SENNIT_GUARDED_BY(mutex_) = 0;
-    std::vector<Worker*> sleepers_ SENNIT_GUARDED_BY(mutex_); // has room for all workers
+    std::size_t leaving_ SENNIT_GUARDED_BY(mutex_) = 0; // of them, those that will do no more
+    std::size_t waiting_ SENNIT_GUARDED_BY(mutex_) = 0; // of them, those that wait for other tasks
     std::uint64_t started_ SENNIT_GUARDED_BY(mutex_) = 0;
-    bool closed_ SENNIT_GUARDED_BY(mutex_) = false;
     bool abandoned_ SENNIT_GUARDED_BY(mutex_) = false; // nobody will join
     std::exception_ptr broken_ SENNIT_GUARDED_BY(mutex_);
     sync::Event all_ended_;
-    // Whether chunks_ is not empty, or there is something else to be seen under the lock. A hint for those who search:
-    // relaxed, for what it says is looked up under the lock.
-    alignas(64) atomic<bool> queued_{false};
+
+    // seq_cst because of 1, but for what says otherwise. Apart from each other by who changes them, and how often.
+    alignas(64) atomic<std::uint32_t> notice_{0}; // changed under the lock
+    atomic<bool> has_room_{true};                 // another thread may be started: changed under the lock
+    atomic<Worker*> places_{nullptr};             // newest first; they are never taken out
+    alignas(64) atomic<bool> queued_{false};      // chunks_ is not empty: changed under the lock
+    alignas(64) atomic<std::uint32_t> searching_{0};
+    EventCount idle_;
     ForkHelpers fork_helpers_{*this};
 };
 
@@ -176,29 +206,41 @@ std::string default_prefix() {
 } // namespace
 
 ThreadPoolExecutor::Impl::Impl(std::size_t max_workers, ThreadPoolOptions options)
-    : max_workers_(max_workers),
-      options_(std::move(options)),
-      // On one CPU nobody can bring work while somebody looks for it.
-      search_turns_(os::usable_cpus() > 1 ? spin_turns(max_search_turns) : 0) {
+    : max_workers_(max_workers), options_(std::move(options)) {
     sync::set_default_unseen_error_hook(threading::detail::report_unseen_error);
     if (options_.thread_name_prefix.empty()) options_.thread_name_prefix = default_prefix();
 }
 
 // ---- submitting
 
+ThreadPoolExecutor::Impl::Worker* ThreadPoolExecutor::Impl::calling_worker() const noexcept {
+    auto* hook = sync::FutureCore::current_wait_hook();
+    return hook && hook->executor() == this ? static_cast<Worker*>(hook) : nullptr;
+}
+
+namespace {
+
+[[noreturn]] void throw_closed() {
+    throw UsageError("ThreadPoolExecutor.submit: the pool was shut down; submit before shutdown(), or make a new pool");
+}
+
+} // namespace
+
 void ThreadPoolExecutor::Impl::enqueue(sync::Task& task) {
-    Help help;
-    std::exception_ptr broken;
     task.executor = this;
+    if (max_workers_ > 1) { // 4
+        if (Worker* me = calling_worker()) return enqueue_own(*me, task);
+    }
+    std::exception_ptr broken;
+    bool alone = false;
     {
         os::MutexGuard guard(mutex_);
-        if (closed_)
-            throw UsageError(
-                "ThreadPoolExecutor.submit: the pool was shut down; submit before shutdown(), or make a new pool");
+        // relaxed: changed under the lock.
+        if (notice_.load(memory_order_relaxed) & closed) throw_closed();
         if (broken_) [[unlikely]] {
             broken = broken_;
         } else {
-            const bool alone = live_ == waiting_;
+            alone = live_ - leaving_ == waiting_;
             if (alone) [[unlikely]] { // nobody is there who could run it
                 if (const int error = try_start_thread())
                     throw OSError(error,
@@ -212,58 +254,56 @@ void ThreadPoolExecutor::Impl::enqueue(sync::Task& task) {
                 last_ = fresh;
             }
             last_->tasks[last_->size++] = &task;
-            if (last_ == chunks_ && last_->size == 1) queued_.store(true, memory_order_relaxed);
-            if (!alone) help = call_help();
+            if (last_ == chunks_ && last_->size == 1) queued_.store(true, memory_order_seq_cst); // meets has_work()
         }
     }
-    if (broken) [[unlikely]] {
+    if (broken) [[unlikely]]
         task.fail_and_drop(broken);
-        return;
+    else if (!alone)
+        call_help();
+}
+
+void ThreadPoolExecutor::Impl::enqueue_own(Worker& me, sync::Task& task) {
+    me.own.push(task);
+    // seq_cst: after the push; meets shutdown() and break_pool(), which look at the deques after they have set it.
+    if (notice_.load(memory_order_seq_cst) & (closed | dropping)) [[unlikely]] {
+        if (!me.own.pop_if_newest(task)) return; // somebody has it, and runs or drops it
+        std::exception_ptr broken;
+        {
+            os::MutexGuard guard(mutex_);
+            if (notice_.load(memory_order_relaxed) & closed) throw_closed(); // relaxed: under the lock
+            broken = broken_;
+        }
+        return task.fail_and_drop(broken);
     }
-    attract(help);
+    call_help();
 }
 
-ThreadPoolExecutor::Impl::Worker* ThreadPoolExecutor::Impl::pop_sleeper() noexcept {
-    if (sleepers_.empty()) return nullptr;
-    Worker* sleeper = sleepers_.back(); // the last to fall asleep: its caches are warm
-    sleepers_.pop_back();
-    return sleeper;
-}
-
-ThreadPoolExecutor::Impl::Help ThreadPoolExecutor::Impl::call_help() noexcept {
-    if (searching_ > 0) return {};
-    if (Worker* sleeper = pop_sleeper()) {
-        ++searching_; // it does so from now on
-        return {sleeper, false};
+void ThreadPoolExecutor::Impl::call_help() noexcept {
+    for (;;) {
+        if (searching_.load(memory_order_seq_cst) > 0) return;
+        if (!idle_.has_waiters()) {
+            if (has_room_.load(memory_order_seq_cst)) start_thread();
+            return;
+        }
+        std::uint32_t nobody = 0;
+        // On behalf of who is woken.
+        if (!searching_.compare_exchange_strong(nobody, 1, memory_order_seq_cst, memory_order_seq_cst)) return;
+        if (idle_.notify_one()) return;
+        leave_search(); // 2
     }
-    return {nullptr, may_start()};
-}
-
-// The sleeper was taken off the list by who calls this, and stays until it has seen the word.
-void ThreadPoolExecutor::Impl::wake(Worker& sleeper) noexcept {
-    sleeper.woken.store(1, memory_order_release); // meets find_work()
-    os::futex_wake(sleeper.woken, 1);             // it may be gone by now: the address alone
 }
 
 void ThreadPoolExecutor::Impl::wake_all() noexcept {
-    for (;;) {
-        Worker* sleeper = nullptr;
-        {
-            os::MutexGuard guard(mutex_);
-            queued_.store(true, memory_order_relaxed); // those who search are to look, too
-            sleeper = pop_sleeper();
-            if (sleeper) ++searching_;
-        }
-        if (!sleeper) return;
-        wake(*sleeper);
-    }
+    do searching_.fetch_add(1, memory_order_seq_cst); // on behalf of who is woken
+    while (idle_.notify_one());
+    leave_search();
 }
 
-void ThreadPoolExecutor::Impl::attract(Help help) noexcept {
-    if (help.sleeper)
-        wake(*help.sleeper);
-    else if (help.start)
-        start_thread();
+void ThreadPoolExecutor::Impl::note_room() noexcept {
+    const bool room = working() < max_workers_ && !broken_;
+    // relaxed: under the lock. seq_cst: before has_work(), meets call_help().
+    if (has_room_.load(memory_order_relaxed) != room) has_room_.store(room, memory_order_seq_cst);
 }
 
 void ThreadPoolExecutor::Impl::start_thread() noexcept {
@@ -272,8 +312,8 @@ void ThreadPoolExecutor::Impl::start_thread() noexcept {
     {
         os::MutexGuard guard(mutex_);
         ended.swap(ended_);
-        if (may_start()) error = try_start_thread();
-        if (live_ > waiting_) error = 0; // the others will do the work
+        if (working() < max_workers_ && !broken_) error = try_start_thread();
+        if (working() > 0) error = 0; // the others will do the work
     }
     for (pthread_t t : ended) os::join_thread(t);
     if (error) // all workers wait, perhaps for what is queued
@@ -282,24 +322,39 @@ void ThreadPoolExecutor::Impl::start_thread() noexcept {
                                                           std::to_string(error) + ")")));
 }
 
+ThreadPoolExecutor::Impl::Worker& ThreadPoolExecutor::Impl::take_place() {
+    Worker* const newest = places_.load(memory_order_relaxed); // changed under the lock
+    std::size_t places = 1;
+    Worker* place = nullptr;
+    for (Worker* w = newest; w; w = w->next, ++places)
+        if (!w->taken && !place) place = w;
+    ended_.reserve(places + ended_.size()); // so that a worker's end allocates nothing
+    if (!place) {
+        place = new Worker(*this, newest);
+        places_.store(place, memory_order_release); // meets any_place()
+    }
+    return *place;
+}
+
 int ThreadPoolExecutor::Impl::try_start_thread() noexcept {
+    Worker* place = nullptr;
     try {
-        ended_.reserve(workers_.size() + ended_.size() + 1); // so that a worker's end allocates nothing
-        sleepers_.reserve(workers_.size() + 1);
-        workers_.push_back(std::make_unique<Worker>(*this, static_cast<std::size_t>(started_)));
+        place = &take_place();
     } catch (...) {
         return ENOMEM;
     }
-    Worker& fresh = *workers_.back();
-    fresh.keep = shared_from_this();
+    place->keep = shared_from_this();
+    place->number = started_;
     // Under the lock: the worker reads its own pthread_t under it.
-    const int error = os::start_thread(fresh.thread, worker_main, &fresh, options_.stack_size);
+    const int error = os::start_thread(place->thread, worker_main, place, options_.stack_size);
     if (error) {
-        workers_.pop_back();
+        place->keep = nullptr;
         return error;
     }
+    place->taken = true;
     ++live_;
     ++started_;
+    note_room();
     return 0;
 }
 
@@ -313,11 +368,13 @@ void* ThreadPoolExecutor::Impl::worker_main(void* argument) noexcept {
 }
 
 void ThreadPoolExecutor::Impl::work(Worker& me) noexcept {
+    const os::Patience::Running running;
     char here = 0;
     me.stack_at_start = &here;
     me.nested_stack_bytes = os::stack_bytes_of_this_thread() / nested_stack_share;
+    me.leaving = false;
     try {
-        const std::string name = options_.thread_name_prefix + "_" + std::to_string(me.index);
+        const std::string name = options_.thread_name_prefix + "_" + std::to_string(me.number);
         wait::current_agent().set_name(name);
         os::set_kernel_thread_name(name.c_str());
         {
@@ -326,8 +383,13 @@ void ThreadPoolExecutor::Impl::work(Worker& me) noexcept {
         }
         if (options_.initializer) options_.initializer();
         sync::FutureCore::set_wait_hook(&me);
-        sync::Task* task = nullptr;
-        while (find_work(me, task) == Next::run) task->run();
+        while (sync::Task* task = find_work(me)) {
+            // acquire: meets break_pool(), shutdown().
+            if (notice_.load(memory_order_acquire) & dropping) [[unlikely]]
+                drop(*task);
+            else
+                task->run();
+        }
     } catch (...) {
         std::string why = "ThreadPoolExecutor: the initializer of a worker threw";
         try {
@@ -347,86 +409,125 @@ void ThreadPoolExecutor::Impl::work(Worker& me) noexcept {
             os::detach_thread(me.thread);
         else
             ended_.push_back(me.thread);
-        last = --live_ == 0 && closed_;
-        // The Worker itself goes, the pool stays: this thread has it.
-        workers_.erase(std::find_if(workers_.begin(), workers_.end(), [&](const auto& w) { return w.get() == &me; }));
+        me.taken = false;
+        me.agent = nullptr;
+        if (me.leaving) --leaving_;
+        --live_;
+        note_room();
+        // relaxed: under the lock.
+        last = live_ == 0 && (notice_.load(memory_order_relaxed) & closed);
     }
-    if (last) all_ended_.set();
+    if (last) all_ended_.set(); // the pool itself stays: this thread has it
 }
 
-ThreadPoolExecutor::Impl::Next ThreadPoolExecutor::Impl::find_work(Worker& me, sync::Task*& task) noexcept {
-    if ((task = me.batch.take())) return Next::run; // w1
-    bool searching = false, has_searched = false;
+sync::Task* ThreadPoolExecutor::Impl::find_work(Worker& me) noexcept {
+    // relaxed: looked up under the lock.
+    if (!(notice_.load(memory_order_relaxed) & surplus)) [[likely]]
+        if (sync::Task* task = take_own(me)) return task;
+    bool searching = false, has_searched = false, end = false;
     for (;;) {
-        Help help;
-        bool asleep = false;
-        {
-            os::MutexGuard guard(mutex_);
-            if (std::exchange(searching, false)) --searching_;
-            if (live_ - waiting_ > max_workers_ && !closed_) return Next::end; // somebody came back from a wait
-            task = take_chunk(me);                                             // w2
-            if (!task) task = steal(me);                                       // w3
-            if (task) {
-                if (has_work()) help = call_help(); // w4
-            } else {
-                if (closed_ || broken_) return Next::end;
-                if (!has_searched && searching_ == 0 && search_turns_ > 0) {
-                    ++searching_; // w5
-                    searching = true;
-                } else {
-                    me.woken.store(0, memory_order_relaxed); // under the lock, before it can be chosen
-                    sleepers_.push_back(&me);                // w6
-                    asleep = true;
-                }
+        sync::Task* task = look_around(me, end);
+        if (!task && !end) {
+            if (!has_searched) { // w5
+                std::uint32_t nobody = 0;
+                // seq_cst: 1.
+                searching = searching ||
+                            searching_.compare_exchange_strong(nobody, 1, memory_order_seq_cst, memory_order_relaxed);
+                has_searched = true;
+                if (searching && search(me)) continue;
             }
+            if (std::exchange(searching, false)) leave_search(); // w6
+            idle_.prepare_wait();
+            task = look_around(me, end);
+            if (!task && !end) {
+                const std::int64_t began = base::monotonic_ns();
+                os::Patience::Running::end();
+                idle_.commit_wait(this, idle_site);
+                os::Patience::Running::begin();
+                me.patience.learn(base::monotonic_ns() - began);
+                searching = true; // so counted by who woke it
+                has_searched = false;
+                continue;
+            }
+            searching = idle_.cancel_wait(); // likewise
         }
-        if (task) {
-            attract(help);
-            return Next::run;
-        }
-        if (asleep) {
-            while (me.woken.load(memory_order_acquire) == 0) os::futex_wait(me.woken, 0, forever); // meets wake()
-            searching = true; // so counted by who woke it
-            has_searched = false;
-        } else {
-            search();
-            has_searched = true;
-        }
+        if (searching) leave_search();
+        if (has_work()) call_help(); // w4
+        return task;
     }
 }
 
-void ThreadPoolExecutor::Impl::search() noexcept {
-    for (unsigned i = 0; i < search_turns_ && !queued_.load(memory_order_relaxed); ++i) cpu_relax();
+// w1. nullptr also when the common queue's turn has come.
+sync::Task* ThreadPoolExecutor::Impl::take_own(Worker& me) noexcept {
+    if (sync::Task* task = me.batch.take()) return task;
+    // relaxed: looked up under the lock.
+    if (++me.turns % common_each == 0 && queued_.load(memory_order_relaxed)) return nullptr;
+    return me.own.steal();
 }
 
-sync::Task* ThreadPoolExecutor::Impl::take_chunk(Worker& me) noexcept {
-    Chunk* chunk = chunks_;
-    if (!chunk || chunk->size == 0) return nullptr;
-    chunks_ = chunk->next;
-    if (!chunks_) {
-        last_ = nullptr;
-        queued_.store(false, memory_order_relaxed);
+// w2, w3. Nothing, and `end`: the thread is to end.
+sync::Task* ThreadPoolExecutor::Impl::look_around(Worker& me, bool& end) noexcept {
+    bool over = false;
+    {
+        os::MutexGuard guard(mutex_);
+        // relaxed, here and below: changed under the lock.
+        const std::uint32_t notice = notice_.load(memory_order_relaxed);
+        over = (notice & closed) || broken_;
+        if (notice & surplus) {
+            if (working() > max_workers_ && !over) { // somebody came back from a wait
+                ++leaving_;
+                me.leaving = true;
+                end = true;
+            }
+            if (working() <= max_workers_) notice_.store(notice & ~surplus, memory_order_relaxed);
+            if (end) return nullptr;
+        }
+        if (chunks_ && me.batch.empty()) {
+            Chunk* chunk = chunks_;
+            chunks_ = chunk->next;
+            if (!chunks_) {
+                last_ = nullptr;
+                queued_.store(false, memory_order_relaxed);
+            }
+            me.batch.fill(*chunk);
+            chunk->next = spare_;
+            spare_ = chunk;
+        }
     }
-    me.batch.fill(*chunk);
-    chunk->next = spare_;
-    spare_ = chunk;
-    return me.batch.take();
-}
-
-sync::Task* ThreadPoolExecutor::Impl::steal(Worker& me) noexcept {
-    const std::size_t n = workers_.size();
-    for (std::size_t i = 1; i <= n; ++i) {
-        // Begin after one's own place, so that thieves spread.
-        Worker& victim = *workers_[(me.index + i) % n];
-        if (&victim == &me) continue;
-        if (sync::Task* task = me.batch.steal_half(victim.batch)) return task;
-    }
+    if (sync::Task* task = me.batch.take()) return task;
+    if (sync::Task* task = me.own.steal()) return task;
+    if (sync::Task* task = steal(me)) return task;
+    end = over;
     return nullptr;
 }
 
+bool ThreadPoolExecutor::Impl::search(Worker& me) const noexcept {
+    unsigned looks = 0;
+    // relaxed: a hint.
+    return me.patience.look(
+        true, [&] { return queued_.load(memory_order_relaxed) || (++looks % deques_each == 0 && has_work()); });
+}
+
+// By who has nothing.
+sync::Task* ThreadPoolExecutor::Impl::steal(Worker& me) noexcept {
+    sync::Task* task = nullptr;
+    const auto from = [&](Worker& victim) {
+        if (&victim == &me) return false;
+        task = me.batch.steal_half(victim.batch);
+        if (!task) task = me.batch.steal_some(victim.own);
+        return task != nullptr;
+    };
+    // Begin after one's own place, so that thieves spread.
+    for (Worker* w = me.next; w; w = w->next)
+        if (from(*w)) return task;
+    any_place(from);
+    return task;
+}
+
 bool ThreadPoolExecutor::Impl::has_work() const noexcept {
-    if (chunks_) return true;
-    return std::any_of(workers_.begin(), workers_.end(), [](const auto& w) { return !w->batch.empty(); });
+    // seq_cst: meets enqueue().
+    return queued_.load(memory_order_seq_cst) ||
+           any_place([](const Worker& w) { return !w.batch.empty() || !w.own.empty(); });
 }
 
 // ---- nested waits
@@ -436,75 +537,96 @@ bool ThreadPoolExecutor::Impl::Worker::help(sync::FutureCore& future) {
     const auto used =
         static_cast<std::size_t>(stack_at_start > &here ? stack_at_start - &here : &here - stack_at_start);
     if (used > nested_stack_bytes) return false;
+    // Submitted last, as a rule: then nothing is left of it in the deque.
+    sync::Task* const task = future.task();
+    if (task && task->executor == &pool && own.pop_if_newest(*task)) {
+        task->run();
+        return future.done();
+    }
     return future.run_here(&pool);
 }
 
 void ThreadPoolExecutor::Impl::leave_for_a_wait() noexcept {
-    Help help;
+    os::Patience::Running::end();
     {
         os::MutexGuard guard(mutex_);
         ++waiting_;
-        if (has_work()) help = call_help();
+        note_room();
     }
-    attract(help);
+    if (has_work()) call_help();
 }
 
 void ThreadPoolExecutor::Impl::return_from_a_wait() noexcept {
+    os::Patience::Running::begin();
     os::MutexGuard guard(mutex_);
     --waiting_;
+    note_room();
+    // relaxed: seen late, a task more is run before somebody ends.
+    if (working() > max_workers_) notice_.fetch_or(surplus, memory_order_relaxed);
 }
 
 // ---- the end
 
-ThreadPoolExecutor::Impl::Taken ThreadPoolExecutor::Impl::take_all() {
-    Taken all;
-    all.batched.reserve(workers_.size() * Chunk::capacity);
-    for (auto& w : workers_)
-        while (sync::Task* task = w->batch.take()) all.batched.push_back(task);
+Chunk* ThreadPoolExecutor::Impl::take_chunks() noexcept {
     last_ = nullptr;
-    all.chunks = std::exchange(chunks_, nullptr);
-    return all;
+    queued_.store(false, memory_order_relaxed); // changed under the lock
+    return std::exchange(chunks_, nullptr);
 }
 
 template <class F>
-void ThreadPoolExecutor::Impl::Taken::for_each(F f) noexcept {
-    for (sync::Task* t : batched) f(*t);
+void ThreadPoolExecutor::Impl::drop_all(Chunk* chunks, F f) noexcept {
+    any_place([&](Worker& w) {
+        while (sync::Task* task = w.batch.take()) f(*task);
+        while (sync::Task* task = w.own.steal()) f(*task);
+        return false;
+    });
     while (chunks) {
         for (std::uint32_t i = 0; i < chunks->size; ++i) f(*chunks->tasks[i]);
         delete std::exchange(chunks, chunks->next);
     }
 }
 
+void ThreadPoolExecutor::Impl::drop(sync::Task& task) noexcept {
+    std::exception_ptr broken;
+    {
+        os::MutexGuard guard(mutex_);
+        broken = broken_;
+    }
+    if (broken)
+        task.fail_and_drop(broken);
+    else
+        task.cancel_and_drop();
+}
+
 void ThreadPoolExecutor::Impl::break_pool(const std::exception_ptr& cause) noexcept {
-    Taken taken;
+    Chunk* chunks = nullptr;
     {
         os::MutexGuard guard(mutex_);
         if (!broken_) broken_ = cause;
-        taken = take_all();
+        notice_.fetch_or(dropping, memory_order_seq_cst); // meets enqueue_own()
+        note_room();
+        chunks = take_chunks();
     }
     wake_all();
-    taken.for_each([&](sync::Task& t) { t.fail_and_drop(cause); });
+    drop_all(chunks, [&](sync::Task& t) { t.fail_and_drop(cause); });
 }
 
-bool ThreadPoolExecutor::Impl::called_by_worker() const noexcept {
-    const auto* hook = sync::FutureCore::current_wait_hook();
-    return hook && hook->executor() == this;
-}
+bool ThreadPoolExecutor::Impl::called_by_worker() const noexcept { return calling_worker() != nullptr; }
 
 void ThreadPoolExecutor::Impl::shutdown(bool wait, bool cancel_futures) {
     if (wait && called_by_worker())
         throw UsageError("ThreadPoolExecutor.shutdown: one of the pool's own tasks can't wait for its own end; call "
                          "shutdown({.wait = false}) there");
-    Taken taken;
+    Chunk* chunks = nullptr;
     bool none = false;
     {
         os::MutexGuard guard(mutex_);
-        if (cancel_futures) taken = take_all();
-        closed_ = true;
+        notice_.fetch_or(cancel_futures ? closed | dropping : closed, memory_order_seq_cst); // meets enqueue_own()
+        if (cancel_futures) chunks = take_chunks();
         none = live_ == 0;
     }
     wake_all();
-    taken.for_each([](sync::Task& t) { t.cancel_and_drop(); });
+    if (cancel_futures) drop_all(chunks, [](sync::Task& t) { t.cancel_and_drop(); });
     if (none) all_ended_.set();
     if (!wait) return;
 #if defined(SENNIT_MODEL)
@@ -549,7 +671,7 @@ void ThreadPoolExecutor::Impl::report_long_end() const noexcept {
                            "\" has waited for 5 s for its tasks; of its threads\n";
         const auto agents = wait::Registry::snapshot();
         os::MutexGuard guard(mutex_);
-        for (const auto& w : workers_) {
+        for (const Worker* w = places_.load(memory_order_relaxed); w; w = w->next) { // changed under the lock
             const auto a = std::find_if(agents.begin(), agents.end(),
                                         [&](const wait::Agent::Snapshot& s) { return s.agent == w->agent; });
             if (a == agents.end()) continue;
@@ -574,11 +696,14 @@ ThreadPoolExecutor::Statistics ThreadPoolExecutor::Impl::statistics() const {
     Statistics s;
     s.max_workers = max_workers_;
     s.threads = live_;
-    s.idle = sleepers_.size();
+    s.idle = idle_.waiters_hint();
     s.waiting = waiting_;
     s.started = started_;
     for (const Chunk* c = chunks_; c; c = c->next) s.queued += c->size;
-    for (const auto& w : workers_) s.queued += w->batch.size_hint();
+    any_place([&](const Worker& w) {
+        s.queued += w.batch.size_hint() + w.own.size_hint();
+        return false;
+    });
     return s;
 }
 

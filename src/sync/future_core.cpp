@@ -14,6 +14,8 @@
 
 #include <sennit/wait/wait_queue.hpp>
 
+#include "os/patience.hpp"
+
 #include <cstdio>
 #include <typeinfo>
 
@@ -21,6 +23,8 @@ namespace sennit::sync {
 namespace {
 
 constinit thread_local FutureCore::WaitHook* wait_hook = nullptr;
+// How long this thread looks before it parks.
+constinit thread_local os::Patience patience;
 
 void print_unseen_error(std::exception_ptr error, const char* what) noexcept {
     try {
@@ -189,9 +193,14 @@ bool FutureCore::wait(Deadline deadline) {
     WaitHook* const hook = wait_hook;
     // Only a wait without end: a task can't be left half run at the deadline.
     if (hook && deadline.is_forever() && hook->help(*this)) return true;
+    const bool may_look = wait::current_agent().may_spin();
+    if (may_look && patience.look(hook != nullptr, [this] { return done(); })) return true;
     WaitOp op(*this);
     const Absence absence(hook);
-    return run_blocking(op, deadline);
+    const std::int64_t began = base::monotonic_ns();
+    const bool is_done = run_blocking(op, deadline);
+    if (may_look && is_done) patience.learn(base::monotonic_ns() - began);
+    return is_done;
 }
 
 UnseenErrorHook set_unseen_error_hook(UnseenErrorHook hook) noexcept {

@@ -124,6 +124,35 @@ SCENARIO(PoolModel, who_takes_several_tasks_calls_for_the_others) {
     first.result();
 }
 
+SCENARIO(PoolModel, what_a_task_submits_is_stolen_while_it_waits_for_something_else) {
+    ThreadPoolExecutor pool(2);
+    sync::Event go;
+    auto outer = pool.submit([&] {
+        auto inner = pool.submit([&] { go.set(); }); // on its own deque
+        go.wait();                                   // the pool does not see this
+        inner.result();
+    });
+    outer.result();
+}
+
+SCENARIO(PoolModel, what_a_task_submits_is_done_or_cancelled_at_the_end) {
+    Future<void> inner;
+    bool refused = false;
+    {
+        ThreadPoolExecutor pool(2);
+        auto outer = pool.submit([&] {
+            try {
+                inner = pool.submit([] {});
+            } catch (const UsageError&) {
+                refused = true;
+            }
+        });
+        pool.shutdown({.cancel_futures = true});
+        if (outer.cancelled()) return;
+    }
+    expect(refused != inner.done(), "refused, or done");
+}
+
 SCENARIO(PoolModel, nested_waits_end_in_a_pool_of_one) {
     ThreadPoolExecutor pool(1);
     auto outer = pool.submit([&] { return pool.submit([] { return 1; }).result() + 1; });

@@ -51,6 +51,7 @@ class TaskState final : public FutureState<R>, public Task {
         execute();
         Base::release();
     }
+    Task* task() noexcept override { return this; }
     bool run_here(const void* wanted) override { return wanted == executor && execute(); }
     void cancel_and_drop() noexcept override {
         Base::cancel();

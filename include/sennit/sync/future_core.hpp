@@ -18,6 +18,7 @@
 namespace sennit::sync {
 
 class FutureCore;
+class Task;
 
 /// What can be told that a future is done: a done-callback, or a wait for several futures at once. Linked in the future.
 class FutureObserver : public base::ListNode {
@@ -176,6 +177,9 @@ class FutureCore {
         static_cast<void>(executor);
         return false; // nobody's task: set by hand
     }
+
+    /// The task behind this future; nullptr: set by hand.
+    virtual Task* task() noexcept { return nullptr; }
 
     static void* operator new(std::size_t bytes) { return TaskMemory::take(bytes); }
     static void operator delete(void* memory, std::size_t bytes) noexcept { TaskMemory::give_back(memory, bytes); }
