@@ -4,6 +4,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -176,12 +177,43 @@ func spawn() {
 	})
 }
 
+// The server of topic echo: prints its port, echoes until killed.
+func serveEcho() {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
+	for {
+		connection, err := listener.Accept()
+		if err != nil {
+			panic(err)
+		}
+		go func() {
+			defer connection.Close()
+			buffer := make([]byte, 4096)
+			for {
+				n, err := connection.Read(buffer)
+				if err != nil {
+					return
+				}
+				if _, err = connection.Write(buffer[:n]); err != nil {
+					return
+				}
+			}
+		}()
+	}
+}
+
 func main() {
 	topics := map[string]func(){
 		"lock":  lock,
 		"pool":  pool,
 		"queue": queue,
 		"spawn": spawn,
+	}
+	if len(os.Args) == 2 && os.Args[1] == "serve-echo" {
+		serveEcho()
 	}
 	if len(os.Args) < 2 || topics[os.Args[1]] == nil {
 		fmt.Fprintln(os.Stderr, "usage: go-peers lock|pool|queue|spawn [--rounds N] [--only TEXT]")
