@@ -5,6 +5,7 @@
 #include "support/tier.hpp"
 
 #include <sennit/base/errors.hpp>
+#include <sennit/multiprocessing/shared_memory.hpp>
 #include <sennit/subprocess.hpp>
 #include <sennit/threading.hpp>
 
@@ -70,6 +71,10 @@ void use_all_of_it(Pair pair) {
     Thread thread([] {});
     thread.start();
     thread.join();
+    {
+        const multiprocessing::shared_memory::SharedMemory block("", {.create = true, .size = 1});
+        EXPECT_EQ(multiprocessing::shared_memory::SharedMemory(block.name()).size(), 1U);
+    }
     subprocess::Popen child({"cat"}, {.stdin_ = subprocess::PIPE, .stdout_ = subprocess::PIPE});
     EXPECT_EQ(child.communicate("x").std_out, "x");
 }
