@@ -48,6 +48,7 @@ constexpr std::int64_t longest_back_off = 60 * second;
 constexpr std::int64_t longest_retry_after_s = 15 * 60;
 constexpr std::size_t most_urls_bytes = 16 * 1024 * 1024; // read ahead
 constexpr std::size_t most_hosts = 10'000;                // remembered
+const std::string untrusted = "the server's certificate is not to be trusted, nothing was fetched: ";
 constexpr long receive_bytes = 128 * 1024;
 
 std::string message(int error) { return std::system_category().message(error); }
@@ -112,7 +113,7 @@ std::string curl_sentence(CURLcode code, const char* detail, const Address& targ
     case CURLE_COULDNT_RESOLVE_HOST:
         return "the name of the host " + for_terminal(target.host, 100) + " cannot be resolved";
     case CURLE_PEER_FAILED_VERIFICATION:
-        return "the server's certificate is not to be trusted, nothing was fetched: " + more;
+        return untrusted + more;
     case CURLE_SSL_CACERT_BADFILE:
         return "the authorities to trust cannot be read: " + more;
     case CURLE_OPERATION_TIMEDOUT:
@@ -681,6 +682,7 @@ std::size_t Downloader::on_body(char* data, std::size_t size, std::size_t count,
         self.fetched_ += signed_bytes;
         if (t.expected >= 0 && d.part.size() + signed_bytes > t.expected) {
             t.problem = "more bytes came than the server had announced";
+            d.part.describe(-1, "", ""); // what is there is not to be gone on with
             return 0;
         }
         t.disk_error = d.part.write({data, bytes});
@@ -824,6 +826,10 @@ void Downloader::conclude(Transfer& t, CURLcode code) {
         release(t);
         return enqueue(d, true);
     }
+    // A signature that is wrong comes as an error of OpenSSL's decoder, not as a verdict.
+    if (code == CURLE_SSL_CONNECT_ERROR &&
+        std::string_view(t.error).find("asn1 encoding routines") != std::string_view::npos)
+        return failed_attempt(t, untrusted + "its signature is wrong, or it cannot be read", false, -1);
     if (code != CURLE_OK) return failed_attempt(t, curl_sentence(code, t.error, d.target), is_retryable(code), -1);
     if (t.body != Transfer::Body::keep)
         return failed_attempt(t, "the server gave no answer that can be used", true, -1);
