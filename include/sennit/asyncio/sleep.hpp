@@ -34,6 +34,7 @@ class [[nodiscard]] Sleep {
         return suspend(caller);
     }
     void await_resume() const;
+    [[nodiscard]] Deadline until() const noexcept { return until_; }
 
   private:
     bool suspend(std::coroutine_handle<> caller);
