@@ -4,18 +4,25 @@
 #include "support/shim.hpp"
 
 #include <sennit/base/errors.hpp>
+#include <sennit/futures.hpp>
+#include <sennit/loop/event_loop.hpp>
+#include <sennit/multiprocessing.hpp>
 #include <sennit/queue.hpp>
 #include <sennit/subprocess.hpp>
 #include <sennit/threading.hpp>
 #include <sennit/wait/registry.hpp>
 
+#include <array>
 #include <cerrno>
+#include <exception>
 #include <functional>
 #include <gtest/gtest.h>
 #include <memory>
 #include <new>
+#include <stdexcept>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -109,6 +116,54 @@ TEST(F18Allocation, of_a_queue_is_refused_cleanly) {
                   auto q = fresh<queue::Queue<std::string>>();
                   return Case{[q] { q->put(std::string(100, 'x')); }, [q] { return q->empty(); },
                               [q] { return q->qsize() == 1; }};
+              }},
+             {"LifoQueue.put of a string",
+              [] {
+                  auto q = fresh<queue::LifoQueue<std::string>>();
+                  return Case{[q] { q->put(std::string(100, 'x')); }, [q] { return q->empty(); },
+                              [q] { return q->qsize() == 1; }};
+              }},
+             {"PriorityQueue.put of a string",
+              [] {
+                  auto q = fresh<queue::PriorityQueue<std::string>>();
+                  return Case{[q] { q->put(std::string(100, 'x')); }, [q] { return q->empty(); },
+                              [q] { return q->qsize() == 1; }};
+              }},
+             {"Queue.put_nowait over the end of a block",
+              [] {
+                  auto q = fresh<queue::Queue<int>>();
+                  for (int i = 0; i < 256; ++i) q->put(i);
+                  return Case{[q] { q->put_nowait(256); }, [q] { return q->qsize() == 256; },
+                              [q] { return q->qsize() == 257; }};
+              }},
+             {"LifoQueue.try_put",
+              [] {
+                  auto q = fresh<queue::LifoQueue<std::string>>();
+                  auto item = std::make_shared<std::string>(100, 'x');
+                  return Case{[q, item] { q->try_put(*item); },
+                              [q, item] { return q->empty() && item->size() == 100; }, // the item as it was
+                              [q] { return q->qsize() == 1; }};
+              }},
+             {"Queue.put of what may throw",
+              [] {
+                  struct Throws {
+                      std::string text = std::string(50, 'x');
+                      Throws() = default;
+                      Throws(Throws&& other) noexcept(false) : text(other.text) {} // allocates, and so may throw
+                  };
+                  auto q = fresh<queue::Queue<Throws>>();
+                  return Case{[q] { q->put(Throws()); }, [q] { return q->empty(); }, [q] { return q->qsize() == 1; }};
+              }},
+             {"Queue.get of what may throw",
+              [] {
+                  struct Throws {
+                      std::string text = std::string(50, 'x');
+                      Throws() = default;
+                      Throws(Throws&& other) noexcept(false) : text(other.text) {}
+                  };
+                  auto q = fresh<queue::Queue<Throws>>();
+                  q->put(Throws());
+                  return Case{[q] { q->get(); }, [q] { return q->qsize() == 1; }, [q] { return q->empty(); }};
               }},
              {"a queue with a limit, and its items", [] {
                   return Case{[] {
@@ -212,6 +267,41 @@ TEST(F18Allocation, of_a_thread_is_refused_cleanly) {
                   return Case{[thread] { static_cast<void>(thread->name()); }};
               }},
              {"enumerate", [] { return Case{[] { static_cast<void>(threading::enumerate()); }}; }},
+             {"Thread that nobody starts",
+              [] {
+                  return Case{[] {
+                      const Thread t({.name = "idle", .daemon = true}, [large = std::vector<int>(100)] {});
+                      if (t.is_alive()) throw std::logic_error("it has not been started");
+                  }};
+              }},
+             {"Timer that is cancelled",
+              [] {
+                  return Case{[] {
+                      Timer timer(1h, [large = std::vector<int>(100)] {});
+                      timer.start();
+                      timer.cancel();
+                      timer.join();
+                  }};
+              }},
+             {"Barrier with an action",
+              [] {
+                  return Case{[] {
+                      int ran = 0;
+                      threading::Barrier barrier(1, [&ran, large = std::vector<int>(100)] { ++ran; });
+                      barrier.wait();
+                      if (ran != 1) throw std::logic_error("the action runs once");
+                  }};
+              }},
+             {"main_thread().name()", [] { return Case{[] { static_cast<void>(threading::main_thread().name()); }}; }},
+             {"excepthook",
+              [] {
+                  return Case{[] { threading::excepthook = [large = std::array<char, 100>()](const auto&) {}; },
+                              [] { return true; },
+                              [] {
+                                  threading::excepthook = threading::default_excepthook;
+                                  return true;
+                              }};
+              }},
              {"current_thread().name()",
               [] { return Case{[] { static_cast<void>(threading::current_thread().name()); }}; }},
              {"local",
@@ -311,10 +401,287 @@ TEST(F18Allocation, of_a_subprocess_is_refused_cleanly) {
                        }
                        return false;
                    }),
+             gives("getstatusoutput",
+                   [] {
+                       const auto [status, said] = getstatusoutput("echo x; exit 3");
+                       return status == 3 && said == "x";
+                   }),
+             gives("both streams in one",
+                   [] { return check_output("echo a; echo b >&2", {.shell = true, .stderr_ = STDOUT}) == "a\nb\n"; }),
+             gives("three pipes",
+                   [] {
+                       Popen child({"cat"}, {.stdin_ = PIPE, .stdout_ = PIPE, .stderr_ = PIPE});
+                       const Popen::Output said = child.communicate(std::string(100'000, 'x'));
+                       return said.std_out.size() == 100'000 && said.std_err.empty();
+                   }),
+             gives("a command that is checked and fails",
+                   [] {
+                       try {
+                           check_call({"sh", "-c", "exit 7"});
+                       } catch (const CalledProcessError&) {
+                           return true;
+                       }
+                       return false;
+                   }),
+             gives("a time-out that passes",
+                   [] {
+                       try {
+                           run({"sleep", "60"}, {.capture_output = true, .timeout = 1ms});
+                       } catch (const TimeoutExpired&) {
+                           return true;
+                       }
+                       return false;
+                   }),
+             gives("a missing directory",
+                   [] {
+                       try {
+                           call({"true"}, {.cwd = "/no/such/directory"});
+                       } catch (const OSError& e) {
+                           if (e.code() == ENOENT) return true;
+                           throw;
+                       }
+                       return false;
+                   }),
+             gives("an argument with a NUL",
+                   [] {
+                       try {
+                           call({"true", std::string("a\0b", 3)});
+                       } catch (const UsageError&) {
+                           return true;
+                       }
+                       return false;
+                   }),
+             gives("executable",
+                   [] {
+                       return check_output({"x", "-c", "echo $0"}, {.executable = "/bin/sh"}) == "x\n";
+                   }),
+             gives("terminate",
+                   [] {
+                       Popen child({"cat"}, {.stdin_ = PIPE});
+                       child.terminate();
+                       return child.wait() == -15;
+                   }),
+             gives("a line to a child and one back",
+                   [] {
+                       Popen child({"cat"}, {.stdin_ = PIPE, .stdout_ = PIPE});
+                       child.std_in().write("a line\n");
+                       child.std_in().close();
+                       const bool right = child.std_out().readline() == "a line\n";
+                       return child.wait() == 0 && right;
+                   }),
              gives("lines", [] {
                  Popen child({"sh", "-c", "echo a; echo b"}, {.stdout_ = PIPE});
                  const std::string all = child.communicate().std_out;
                  return all == "a\nb\n";
+             })});
+}
+
+// ---- futures and pools. What fails is the caller's memory, not that of a worker.
+
+std::vector<int> few() { return {1, 2, 3, 4, 5}; }
+
+TEST(F18Allocation, of_a_future_is_refused_cleanly) {
+    using futures::Future;
+    try_all({{"Future", [] { return Case{[] { const Future<int> f; }}; }},
+             {"Future.set_result",
+              [] {
+                  Future<std::string> f;
+                  return Case{[f] { f.set_result(std::string(100, 'x')); }, [f] { return !f.done(); },
+                              [f] { return f.done() && f.exception() == nullptr; }};
+              }},
+             {"Future.set_exception",
+              [] {
+                  Future<int> f;
+                  return Case{[f] { f.set_exception(std::make_exception_ptr(std::runtime_error("a reason"))); },
+                              [f] { return !f.done(); }, [f] { return f.exception() != nullptr; }};
+              }},
+             {"Future.add_done_callback",
+              [] {
+                  Future<int> f;
+                  auto called = std::make_shared<int>(0);
+                  return Case{[f, called] {
+                                  f.add_done_callback(
+                                      [called, large = std::vector<int>(50)](const Future<int>&) { ++*called; });
+                              },
+                              [called] { return *called == 0; },
+                              [f, called] {
+                                  f.set_result(1);
+                                  return *called == 1; // that of a refused call is not there
+                              }};
+              }},
+             gives("Future.result at its deadline",
+                   [] {
+                       try {
+                           const Future<int> f;
+                           f.exception(1us);
+                       } catch (const TimeoutError&) {
+                           return true;
+                       }
+                       return false;
+                   }),
+             {"wait",
+              [] {
+                  Future<int> a, b;
+                  a.set_result(1);
+                  const std::vector<Future<int>> both{a, b};
+                  return Case{[both] {
+                                  const auto [done, not_done] =
+                                      futures::wait(both, {.return_when = futures::FIRST_COMPLETED});
+                                  if (done.size() != 1 || not_done.size() != 1) throw std::logic_error("one is done");
+                              },
+                              [b] { return !b.done(); }};
+              }},
+             {"as_completed", [] {
+                  std::vector<Future<int>> all(3);
+                  for (const Future<int>& f : all) f.set_result(1);
+                  return Case{[all] {
+                      int n = 0;
+                      for (auto f : futures::as_completed(all)) n += f.result();
+                      if (n != 3) throw std::logic_error("each once");
+                  }};
+              }}});
+}
+
+TEST(F18Allocation, of_a_pool_is_refused_cleanly) {
+    using futures::ThreadPoolExecutor;
+    using multiprocessing::pool::ThreadPool;
+    auto pool = std::make_shared<ThreadPoolExecutor>(2);
+    auto threads = std::make_shared<ThreadPool>(2);
+    // Both workers of either are there before memory runs out.
+    for (int i = 0; i < 2; ++i) {
+        sync::Barrier both(2);
+        const auto meet = [&both] { both.wait(); };
+        auto a = pool->submit(meet), b = pool->submit(meet);
+        a.result(), b.result();
+        auto c = threads->apply_async(meet), d = threads->apply_async(meet);
+        c.get(), d.get();
+    }
+    const auto square = [](int x) { return x * x; };
+    const auto sum = [](const std::vector<int>& all) {
+        int s = 0;
+        for (const int x : all) s += x;
+        return s;
+    };
+    try_all({gives("ThreadPoolExecutor", [] { return ThreadPoolExecutor(3).submit([] { return 7; }).result() == 7; }),
+             {"ThreadPoolExecutor.submit",
+              [pool] {
+                  auto ran = std::make_shared<atomic<int>>(0);
+                  auto f = std::make_shared<futures::Future<void>>();
+                  return Case{[=] { *f = pool->submit([ran, large = std::vector<int>(100)] { ran->fetch_add(1); }); },
+                              [=] { return ran->load() == 0; },
+                              [=] {
+                                  f->result();
+                                  return ran->load() == 1;
+                              }};
+              }},
+             gives("ThreadPoolExecutor.map",
+                   [=] {
+                       int s = 0;
+                       for (const int x : pool->map(square, few())) s += x;
+                       return s == 55;
+                   }),
+             gives("ThreadPoolExecutor.map with a buffer",
+                   [=] {
+                       int s = 0;
+                       for (const int x : pool->map(square, few(), {.buffersize = 2})) s += x;
+                       return s == 55;
+                   }),
+             gives("a job that throws",
+                   [=] {
+                       try {
+                           pool->submit([] { throw std::runtime_error("a reason"); }).result();
+                       } catch (const std::runtime_error&) {
+                           return true;
+                       }
+                       return false;
+                   }),
+             gives("parallel_for",
+                   [=] {
+                       std::vector<int> all(100);
+                       futures::parallel_for(*pool, 0, 100, [&](int i) { all[static_cast<std::size_t>(i)] = i; });
+                       return sum(all) == 4950;
+                   }),
+             gives("parallel_for of a range",
+                   [=] {
+                       std::vector<int> all(100, 1);
+                       futures::parallel_for(*pool, all, [](int& x) { ++x; });
+                       return sum(all) == 200;
+                   }),
+             gives("parallel_reduce",
+                   [=] {
+                       return futures::parallel_reduce(*pool, 0, 100, 0, std::plus<>(), [](int i) { return i; }) ==
+                              4950;
+                   }),
+             gives("parallel_invoke",
+                   [=] {
+                       atomic<int> n{0};
+                       futures::parallel_invoke(
+                           *pool, [&] { n.fetch_add(1); }, [&] { n.fetch_add(2); }, [&] { n.fetch_add(4); });
+                       return n.load() == 7;
+                   }),
+             gives("ThreadPool", [] { return ThreadPool(2).apply([] { return 7; }) == 7; }),
+             gives("ThreadPool.apply", [=] { return threads->apply([](int x) { return x + 1; }, 6) == 7; }),
+             gives("ThreadPool.apply_async", [=] { return threads->apply_async([] { return 7; }).get() == 7; }),
+             gives("ThreadPool.map", [=] { return sum(threads->map(square, few())) == 55; }),
+             gives("ThreadPool.map in chunks", [=] { return sum(threads->map(square, few(), 2)) == 55; }),
+             gives("ThreadPool.map_async", [=] { return sum(threads->map_async(square, few()).get()) == 55; }),
+             gives("ThreadPool.starmap",
+                   [=] {
+                       const std::vector<std::tuple<int, int>> pairs{{1, 2}, {3, 4}};
+                       return sum(threads->starmap([](int a, int b) { return a * b; }, pairs)) == 14;
+                   }),
+             gives("ThreadPool.starmap_async",
+                   [=] {
+                       const std::vector<std::tuple<int, int>> pairs{{1, 2}, {3, 4}};
+                       return sum(threads->starmap_async([](int a, int b) { return a * b; }, pairs).get()) == 14;
+                   }),
+             gives("ThreadPool.imap",
+                   [=] {
+                       int s = 0;
+                       auto results = threads->imap(square, few());
+                       while (auto x = results.next()) s += *x;
+                       return s == 55;
+                   }),
+             gives("ThreadPool.imap_unordered",
+                   [=] {
+                       int s = 0;
+                       auto results = threads->imap_unordered(square, few(), 2);
+                       while (auto x = results.next()) s += *x;
+                       return s == 55;
+                   }),
+             gives("ThreadPool.close and join", [] {
+                 ThreadPool short_lived(1);
+                 auto r = short_lived.apply_async([] { return 7; });
+                 short_lived.close();
+                 short_lived.join();
+                 return r.get() == 7;
+             })});
+}
+
+TEST(F18Allocation, of_an_event_loop_is_refused_cleanly) {
+    const auto run_with = [](loop::EventLoop& events, auto prepare) {
+        int ran = 0;
+        prepare(ran);
+        events.call_soon([&] { events.stop(); });
+        events.run_forever();
+        return ran;
+    };
+    try_all({gives("EventLoop", [] { return !loop::EventLoop().is_running(); }),
+             gives("EventLoop.call_soon",
+                   [=] {
+                       loop::EventLoop events;
+                       return run_with(events, [&](int& ran) {
+                                  events.call_soon([&ran, large = std::vector<int>(50)] { ++ran; });
+                              }) == 1;
+                   }),
+             gives("EventLoop.call_soon_threadsafe",
+                   [=] {
+                       loop::EventLoop events;
+                       return run_with(events, [&](int& ran) { events.call_soon_threadsafe([&ran] { ++ran; }); }) == 1;
+                   }),
+             gives("EventLoop.call_later", [=] {
+                 loop::EventLoop events;
+                 return run_with(events, [&](int& ran) { events.call_later(0s, [&ran] { ++ran; }); }) <= 1;
              })});
 }
 

@@ -182,9 +182,15 @@ TEST(F17Descriptors, of_a_subprocess_are_refused_cleanly) {
         {"a pipeline",
          [] {
              Popen first({"echo", "x"}, {.stdout_ = PIPE});
-             Popen second({"cat"}, {.stdin_ = first.std_out(), .stdout_ = PIPE});
-             first.std_out().close();
-             const std::string said = second.communicate().std_out;
+             std::string said;
+             try {
+                 Popen second({"cat"}, {.stdin_ = first.std_out(), .stdout_ = PIPE});
+                 first.std_out().close();
+                 said = second.communicate().std_out;
+             } catch (const OSError&) {
+                 first.communicate();
+                 throw;
+             }
              return first.wait() == 0 && said == "x\n";
          }},
         {"terminate",
