@@ -44,6 +44,7 @@ class EpollPoller final : public Poller {
     };
     int watch(int fd, Descriptor& d, std::uint32_t events) noexcept;
     void run_queue(Descriptor& d, base::IntrusiveList& queue, bool& ready) noexcept;
+    void found_empty(int fd, Descriptor& d, bool& ready) noexcept;
     static void start_anew(Descriptor& d) noexcept;
     static bool emptied(const Descriptor& d, const Operation& op) noexcept;
     void on_event(std::uint64_t tag, std::uint32_t events) noexcept;

@@ -4,10 +4,10 @@
 #include <sennit/loop/operation.hpp>
 #include <sennit/os/futex.hpp>
 #include <sennit/os/mutex.hpp>
+#include <sennit/os/thread.hpp>
 
 #include <array>
 #include <cstddef>
-#include <pthread.h>
 
 namespace sennit::loop {
 

@@ -1,0 +1,331 @@
+// F21: an io_uring that is refused is epoll, with the same results; queues that overflow lose nothing. F36: peers that stop, reset, or
+// say nothing. F38: short counts and EAGAIN that nobody expects.
+#include <sennit/asyncio/runner.hpp>
+#include <sennit/asyncio/task.hpp>
+#include <sennit/base/errors.hpp>
+#include <sennit/base/fault_point.hpp>
+#include <sennit/loop/epoll_poller.hpp>
+#include <sennit/loop/socket_io.hpp>
+#include <sennit/loop/uring_poller.hpp>
+
+#include "support/fault_row.hpp"
+#include "support/seed.hpp"
+#include "support/shim.hpp"
+#include "support/tier.hpp"
+
+#include <algorithm>
+#include <arpa/inet.h>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstdlib>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <memory>
+#include <netinet/in.h>
+#include <string>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <utility>
+#include <vector>
+
+namespace sennit {
+namespace {
+
+using namespace std::chrono_literals;
+using asyncio::Coro;
+using asyncio::Task;
+using testing::FaultRow;
+
+std::unique_ptr<loop::Poller> make_poller(const std::string& name) {
+    if (name == "epoll") return std::make_unique<loop::EpollPoller>();
+    if (name == "io_uring") return std::make_unique<loop::UringPoller>();
+    return std::make_unique<loop::UringPoller>(4, 8);
+}
+
+/// A TCP listener on 127.0.0.1.
+struct Listener {
+    explicit Listener(int backlog = 1024) : fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) {
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        socklen_t size = sizeof address;
+        if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 || ::listen(fd.get(), backlog) != 0 ||
+            ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0)
+            throw OSError(errno, "listen");
+    }
+    Coro<os::Fd> connect() {
+        os::Fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+        if (!client) throw OSError(errno, "socket");
+        co_await loop::sock_connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+        co_return client;
+    }
+    os::Fd fd;
+    sockaddr_in address{};
+};
+
+Coro<void> echo(os::Fd fd) {
+    char buffer[4096];
+    try {
+        for (;;) {
+            const std::size_t n = co_await loop::sock_recv_into(fd.get(), buffer, sizeof buffer);
+            if (n == 0) break;
+            co_await loop::sock_sendall(fd.get(), buffer, n);
+        }
+    } catch (const OSError&) {} // reset by the peer
+}
+
+// Ends when it is cancelled; its sessions end by themselves.
+Coro<void> serve(Listener& listener, std::vector<Task<void>>& sessions) {
+    for (;;) {
+        os::Fd fd = co_await loop::sock_accept(listener.fd.get());
+        sessions.push_back(asyncio::create_task(echo(std::move(fd))));
+    }
+}
+
+Coro<void> talk(Listener& listener, int rounds, std::size_t bytes) {
+    const os::Fd fd = co_await listener.connect();
+    for (int round = 0; round < rounds; ++round) {
+        std::string sent(bytes, '\0'), got;
+        for (std::size_t i = 0; i < bytes; ++i) sent[i] = static_cast<char>(i * 13 + static_cast<std::size_t>(round));
+        co_await loop::sock_sendall(fd.get(), sent, 30s);
+        while (got.size() < bytes) {
+            std::string part = co_await loop::sock_recv(fd.get(), bytes - got.size(), 30s);
+            if (part.empty()) throw Error("the server has closed the connection");
+            got += part;
+        }
+        if (got != sent) throw Error("what came back is not what was sent");
+    }
+}
+
+Coro<void> stop_server(Task<void> server, std::vector<Task<void>>& sessions) {
+    server.cancel();
+    try {
+        co_await server;
+    } catch (const CancelledError&) {}
+    for (Task<void>& session : sessions) co_await session;
+}
+
+Coro<void> several_talk(int clients, int rounds, std::size_t bytes) {
+    Listener listener;
+    std::vector<Task<void>> sessions, talks;
+    Task<void> server = asyncio::create_task(serve(listener, sessions));
+    for (int i = 0; i < clients; ++i) talks.push_back(asyncio::create_task(talk(listener, rounds, bytes)));
+    for (Task<void>& t : talks) co_await t;
+    co_await stop_server(server, sessions);
+}
+
+void run_on(const char* poller, Coro<void> body) {
+    loop::EventLoop loop(make_poller(poller));
+    loop.run_until_complete(std::move(body));
+    loop.close();
+}
+
+bool io_uring_is_allowed() {
+    try {
+        make_poller("io_uring");
+        return true;
+    } catch (const OSError&) {
+        return false;
+    }
+}
+
+std::vector<const char*> pollers() {
+    return io_uring_is_allowed() ? std::vector<const char*>{"epoll", "io_uring", "small io_uring"}
+                                 : std::vector<const char*>{"epoll"};
+}
+
+// From now on io_uring_setup gives this error in this process.
+bool forbid_io_uring(int error) {
+    sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<unsigned>(error)),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    sock_fprog filter{static_cast<unsigned short>(std::size(program)), program};
+    return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+TEST(F21Pollers, where_the_kernel_refuses_io_uring_the_same_program_runs_on_epoll) {
+    FaultRow row("F21");
+    for (const int error : {EPERM, ENOSYS, ENOMEM}) {
+        FaultRow::Trial trial(row);
+        trial.injected = 1;
+        const pid_t child = ::fork();
+        if (child == 0) {
+            ::alarm(60);
+            ::unsetenv("SENNIT_POLLER");
+            const os::Fd null(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+            ::dup2(null.get(), 2); // the line that says so
+            int code = 1;
+            try {
+                if (!forbid_io_uring(error)) ::_exit(77);
+                asyncio::run(several_talk(5, 5, 10'000));
+                loop::EventLoop loop;
+                code = std::string(loop.poller().name()) == "epoll" ? 0 : 2;
+            } catch (const std::exception&) {
+                code = 3;
+            }
+            ::_exit(code);
+        }
+        int status = 0;
+        ASSERT_EQ(::waitpid(child, &status, 0), child);
+        ASSERT_TRUE(WIFEXITED(status));
+        if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "seccomp filters are not allowed here";
+        EXPECT_EQ(WEXITSTATUS(status), 0) << "errno " << error;
+    }
+}
+
+TEST(F21Pollers, queues_that_overflow_lose_nothing) {
+    if (!io_uring_is_allowed()) GTEST_SKIP() << "io_uring is refused here";
+    FaultRow row("F21");
+    FaultRow::Trial trial(row);
+    const auto clients = static_cast<int>(testing::by_tier(100, 1000, 4000));
+    trial.injected = clients;
+    run_on("small io_uring", several_talk(clients, 3, 3000));
+}
+
+TEST(F38Pollers, short_counts_and_calls_that_must_be_repeated_leave_every_byte_in_its_place) {
+#if defined(SENNIT_FAULT_POINTS)
+    FaultRow row("F38");
+    const auto trials = testing::by_tier(3, 20, 200);
+    for (std::int64_t i = 0; i < trials; ++i)
+        for (const char* poller : pollers()) {
+            FaultRow::Trial trial(row);
+            base::arm_faults("epoll.ask_level=fail:EAGAIN");
+            testing::Shim shim;
+            shim.disturb(30);
+            run_on(poller, several_talk(4, 3, 50'000));
+            trial.injected = shim.injected();
+            base::disarm_faults();
+        }
+#else
+    GTEST_SKIP() << "built without fault points";
+#endif
+}
+
+TEST(F36HalfOpen, a_peer_that_stops_says_nothing_or_resets_is_a_typed_error_at_the_deadline_at_the_latest) {
+    FaultRow row("F36");
+    const auto trials = testing::by_tier(1, 20, 100);
+    for (std::int64_t i = 0; i < trials; ++i)
+        for (const char* poller : pollers()) {
+            FaultRow::Trial trial(row);
+            trial.injected = 3;
+            run_on(poller, []() -> Coro<void> {
+                Listener listener;
+                const std::string much(20'000'000, 'x');
+                {
+                    const os::Fd client = co_await listener.connect();
+                    const os::Fd peer = co_await loop::sock_accept(listener.fd.get());
+                    bool timed_out = false;
+                    try {
+                        co_await loop::sock_sendall(client.get(), much, 20ms); // it has stopped reading
+                    } catch (const TimeoutError&) {
+                        timed_out = true;
+                    }
+                    EXPECT_TRUE(timed_out);
+                }
+                {
+                    const os::Fd client = co_await listener.connect();
+                    const os::Fd peer = co_await loop::sock_accept(listener.fd.get());
+                    bool timed_out = false;
+                    try {
+                        co_await loop::sock_recv(client.get(), 10, 5ms); // it says nothing
+                    } catch (const TimeoutError&) {
+                        timed_out = true;
+                    }
+                    EXPECT_TRUE(timed_out);
+                }
+                {
+                    const os::Fd client = co_await listener.connect();
+                    os::Fd peer = co_await loop::sock_accept(listener.fd.get());
+                    linger at_once{1, 0};
+                    ::setsockopt(peer.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+                    int code = 0;
+                    Task<void> resets = asyncio::create_task([&peer]() -> Coro<void> {
+                        peer.reset();
+                        co_return;
+                    });
+                    try {
+                        co_await loop::sock_recv(client.get(), 10, 10s);
+                    } catch (const OSError& e) {
+                        code = e.code();
+                    }
+                    EXPECT_EQ(code, ECONNRESET);
+                    co_await resets;
+                }
+            }());
+        }
+}
+
+// ---- many clients, most of them bad
+
+// Sends until nobody takes it any more, and never reads.
+Coro<void> stops_reading(Listener& listener, std::vector<os::Fd>& kept) {
+    os::Fd fd = co_await listener.connect();
+    const int small = 4096;
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    const std::string much(100'000, 'x');
+    try {
+        for (int i = 0; i < 100; ++i) co_await loop::sock_sendall(fd.get(), much, 50ms);
+    } catch (const TimeoutError&) {}
+    kept.push_back(std::move(fd));
+}
+// Says half a message, and nothing more.
+Coro<void> stops_writing(Listener& listener, std::vector<os::Fd>& kept) {
+    os::Fd fd = co_await listener.connect();
+    co_await loop::sock_sendall(fd.get(), "half a mess");
+    co_await loop::sock_recv(fd.get(), 100);
+    kept.push_back(std::move(fd));
+}
+Coro<void> resets(Listener& listener) {
+    const os::Fd fd = co_await listener.connect();
+    co_await loop::sock_sendall(fd.get(), std::string(5000, 'x'));
+    const linger at_once{1, 0};
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
+Coro<void> a_bad_crowd(int bad, int good) {
+    Listener listener(4096);
+    std::vector<Task<void>> sessions, crowd, talks;
+    std::vector<os::Fd> kept;
+    Task<void> server = asyncio::create_task(serve(listener, sessions));
+    for (int i = 0; i < bad; ++i) {
+        if (i % 3 == 0) crowd.push_back(asyncio::create_task(stops_reading(listener, kept)));
+        if (i % 3 == 1) crowd.push_back(asyncio::create_task(stops_writing(listener, kept)));
+        if (i % 3 == 2) crowd.push_back(asyncio::create_task(resets(listener)));
+    }
+    for (int i = 0; i < good; ++i) talks.push_back(asyncio::create_task(talk(listener, 10, 2000)));
+    for (Task<void>& t : talks) co_await t; // unharmed, while the others are as they are
+    for (Task<void>& t : crowd) co_await t;
+    // Those that do not read or write are still there, and so are their sessions: waiting, with what the kernel has of them.
+    const auto waiting = std::count_if(sessions.begin(), sessions.end(), [](const Task<void>& t) { return !t.done(); });
+    EXPECT_GE(waiting, static_cast<std::ptrdiff_t>(kept.size()));
+    kept.clear();
+    co_await stop_server(server, sessions); // each session ends: nothing is left behind
+}
+
+TEST(BadClients, a_third_stops_reading_a_third_stops_writing_a_third_resets_and_the_healthy_ones_are_unharmed) {
+    rlimit files{};
+    ::getrlimit(RLIMIT_NOFILE, &files);
+    const rlimit before = files;
+    files.rlim_cur = files.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &files);
+    const auto wanted = testing::by_tier(300, 10'000, 10'000);
+    const auto room = static_cast<std::int64_t>(std::min<rlim_t>(files.rlim_cur, 1'000'000)) / 2 - 200;
+    const auto bad = static_cast<int>(std::min(wanted, room));
+    ASSERT_GT(bad, 30) << "RLIMIT_NOFILE is " << files.rlim_cur;
+    for (const char* poller : pollers())
+        if (std::string(poller) != "small io_uring") run_on(poller, a_bad_crowd(bad, 20));
+    ::setrlimit(RLIMIT_NOFILE, &before);
+}
+
+} // namespace
+} // namespace sennit
