@@ -61,7 +61,8 @@ ThreadPool::ThreadPool() : ThreadPool(static_cast<std::size_t>(os::usable_cpu_co
 ThreadPool::ThreadPool(std::size_t processes, PoolOptions options)
     : executor_(std::make_shared<futures::ThreadPoolExecutor>(
           checked(processes), futures::ThreadPoolOptions{.thread_name_prefix = std::move(options.thread_name_prefix),
-                                                         .initializer = std::move(options.initializer)})),
+                                                         .initializer = std::move(options.initializer),
+                                                         .cancel_at_exit = true})),
       callbacks_(std::make_shared<detail::Callbacks>()) {}
 
 ThreadPool::~ThreadPool() {
@@ -79,10 +80,19 @@ void ThreadPool::terminate() {
     executor_->shutdown({.wait = false, .cancel_futures = true});
 }
 
-void ThreadPool::join() {
+void ThreadPool::check_closed() const {
     if (!closed_.load(memory_order_relaxed))
         throw UsageError("ThreadPool.join: the pool still takes work; close() or terminate() it first");
+}
+
+void ThreadPool::join() {
+    check_closed();
     executor_->shutdown({.wait = true});
+}
+
+sync::Awaitable<futures::ThreadPoolExecutor::ShutdownOp> ThreadPool::async_join() {
+    check_closed();
+    return executor_->async_shutdown();
 }
 
 } // namespace pool

@@ -38,6 +38,7 @@
 
 #include "futures/event_count.hpp"
 #include "futures/fork_team.hpp"
+#include "futures/living_pool.hpp"
 #include "futures/task_batch.hpp"
 #include "futures/task_deque.hpp"
 #include "os/patience.hpp"
@@ -63,10 +64,12 @@ constexpr wait::WaitSite idle_site{"ThreadPoolExecutor", "idle"};
 
 } // namespace
 
-class ThreadPoolExecutor::Impl final : public std::enable_shared_from_this<ThreadPoolExecutor::Impl> {
+class ThreadPoolExecutor::Impl final : public std::enable_shared_from_this<ThreadPoolExecutor::Impl>,
+                                       public LivingPool {
   public:
     Impl(std::size_t max_workers, ThreadPoolOptions options);
     ~Impl() {
+        leave();
         Worker* place = places_.load(memory_order_relaxed); // nobody else is left
         while (place) delete std::exchange(place, place->next);
         while (chunks_) delete std::exchange(chunks_, chunks_->next);
@@ -75,6 +78,10 @@ class ThreadPoolExecutor::Impl final : public std::enable_shared_from_this<Threa
 
     void enqueue(sync::Task& task);
     void shutdown(bool wait, bool cancel_futures);
+    // Its two halves: all but waiting; and what is left to do once all threads have ended.
+    void close(bool wait, bool cancel_futures);
+    sync::Event& all_ended() noexcept { return all_ended_; }
+    void join_ended() noexcept;
     // For the destructor.
     void end() noexcept;
     Statistics statistics() const;
@@ -166,6 +173,10 @@ class ThreadPoolExecutor::Impl final : public std::enable_shared_from_this<Threa
     void break_pool(const std::exception_ptr& cause) noexcept;
     void drop(sync::Task& task) noexcept;
     void report_long_end() const noexcept;
+    std::shared_ptr<LivingPool> hold() noexcept override { return weak_from_this().lock(); }
+    void close_at_end() noexcept override;
+    void wait_at_end() noexcept override;
+    void forget_threads() noexcept override;
     // Takes the common queue. With drop_all() after it, outside of the lock: all tasks that nobody has begun.
     Chunk* take_chunks() noexcept SENNIT_REQUIRES(mutex_);
     template <class F>
@@ -183,6 +194,7 @@ class ThreadPoolExecutor::Impl final : public std::enable_shared_from_this<Threa
     std::size_t waiting_ SENNIT_GUARDED_BY(mutex_) = 0; // of them, those that wait for other tasks
     std::uint64_t started_ SENNIT_GUARDED_BY(mutex_) = 0;
     bool abandoned_ SENNIT_GUARDED_BY(mutex_) = false; // nobody will join
+    bool forked_ = false;                              // the child of a fork: there are no threads
     std::exception_ptr broken_ SENNIT_GUARDED_BY(mutex_);
     sync::Event all_ended_;
 
@@ -209,6 +221,7 @@ ThreadPoolExecutor::Impl::Impl(std::size_t max_workers, ThreadPoolOptions option
     : max_workers_(max_workers), options_(std::move(options)) {
     sync::set_default_unseen_error_hook(threading::detail::report_unseen_error);
     if (options_.thread_name_prefix.empty()) options_.thread_name_prefix = default_prefix();
+    enter();
 }
 
 // ---- submitting
@@ -220,7 +233,13 @@ ThreadPoolExecutor::Impl::Worker* ThreadPoolExecutor::Impl::calling_worker() con
 
 namespace {
 
-[[noreturn]] void throw_closed() {
+[[noreturn]] void throw_closed(bool forked) {
+    if (forked)
+        throw UsageError("ThreadPoolExecutor.submit: the pool's threads are in the parent of this process, which was "
+                         "forked; make a new pool");
+    if (LivingPool::process_ends())
+        throw UsageError("ThreadPoolExecutor.submit: cannot schedule new futures after the end of the process has "
+                         "begun; submit before main() returns");
     throw UsageError("ThreadPoolExecutor.submit: the pool was shut down; submit before shutdown(), or make a new pool");
 }
 
@@ -236,7 +255,7 @@ void ThreadPoolExecutor::Impl::enqueue(sync::Task& task) {
     {
         os::MutexGuard guard(mutex_);
         // relaxed: changed under the lock.
-        if (notice_.load(memory_order_relaxed) & closed) throw_closed();
+        if (notice_.load(memory_order_relaxed) & closed) throw_closed(forked_);
         if (broken_) [[unlikely]] {
             broken = broken_;
         } else {
@@ -271,7 +290,7 @@ void ThreadPoolExecutor::Impl::enqueue_own(Worker& me, sync::Task& task) {
         std::exception_ptr broken;
         {
             os::MutexGuard guard(mutex_);
-            if (notice_.load(memory_order_relaxed) & closed) throw_closed(); // relaxed: under the lock
+            if (notice_.load(memory_order_relaxed) & closed) throw_closed(forked_); // relaxed: under the lock
             broken = broken_;
         }
         return task.fail_and_drop(broken);
@@ -613,10 +632,11 @@ void ThreadPoolExecutor::Impl::break_pool(const std::exception_ptr& cause) noexc
 
 bool ThreadPoolExecutor::Impl::called_by_worker() const noexcept { return calling_worker() != nullptr; }
 
-void ThreadPoolExecutor::Impl::shutdown(bool wait, bool cancel_futures) {
+void ThreadPoolExecutor::Impl::close(bool wait, bool cancel_futures) {
     if (wait && called_by_worker())
         throw UsageError("ThreadPoolExecutor.shutdown: one of the pool's own tasks can't wait for its own end; call "
                          "shutdown({.wait = false}) there");
+    if (forked_) return all_ended_.set();
     Chunk* chunks = nullptr;
     bool none = false;
     {
@@ -628,6 +648,10 @@ void ThreadPoolExecutor::Impl::shutdown(bool wait, bool cancel_futures) {
     wake_all();
     if (cancel_futures) drop_all(chunks, [](sync::Task& t) { t.cancel_and_drop(); });
     if (none) all_ended_.set();
+}
+
+void ThreadPoolExecutor::Impl::shutdown(bool wait, bool cancel_futures) {
+    close(wait, cancel_futures);
     if (!wait) return;
 #if defined(SENNIT_MODEL)
     all_ended_.wait(); // its clock jumps
@@ -637,6 +661,10 @@ void ThreadPoolExecutor::Impl::shutdown(bool wait, bool cancel_futures) {
         all_ended_.wait();
     }
 #endif
+    join_ended();
+}
+
+void ThreadPoolExecutor::Impl::join_ended() noexcept {
     std::vector<pthread_t> ended;
     {
         os::MutexGuard guard(mutex_);
@@ -646,6 +674,7 @@ void ThreadPoolExecutor::Impl::shutdown(bool wait, bool cancel_futures) {
 }
 
 void ThreadPoolExecutor::Impl::end() noexcept {
+    if (forked_) return;
     try {
         if (!called_by_worker()) return shutdown(true, false);
         shutdown(false, false);
@@ -663,6 +692,24 @@ void ThreadPoolExecutor::Impl::end() noexcept {
         end();
         me.cancel();
     }
+}
+
+void ThreadPoolExecutor::Impl::close_at_end() noexcept {
+    os::MutexGuard guard(mutex_);
+    notice_.fetch_or(closed, memory_order_seq_cst); // meets enqueue_own()
+}
+
+void ThreadPoolExecutor::Impl::wait_at_end() noexcept {
+    // exit() in one of its own tasks: that can't be waited for.
+    if (called_by_worker()) return;
+    if (options_.cancel_at_exit) shutdown(false, true);
+    end();
+}
+
+void ThreadPoolExecutor::Impl::forget_threads() noexcept SENNIT_NO_TSA {
+    mutex_.reset_after_fork();
+    notice_.store(closed, memory_order_relaxed);
+    forked_ = true;
 }
 
 void ThreadPoolExecutor::Impl::report_long_end() const noexcept {
@@ -729,6 +776,24 @@ ThreadPoolExecutor::ThreadPoolExecutor()
 ThreadPoolExecutor::~ThreadPoolExecutor() { impl_->end(); }
 
 void ThreadPoolExecutor::shutdown(ShutdownOptions options) { impl_->shutdown(options.wait, options.cancel_futures); }
+
+ThreadPoolExecutor::ShutdownOp::ShutdownOp(std::shared_ptr<Impl> impl, ShutdownOptions options)
+    : impl_(std::move(impl)), options_(options), op_(impl_->all_ended()) {}
+
+bool ThreadPoolExecutor::ShutdownOp::try_now(Deadline deadline) {
+    impl_->close(options_.wait, options_.cancel_futures);
+    return !options_.wait || op_.try_now(deadline);
+}
+
+void ThreadPoolExecutor::ShutdownOp::finish(wait::Agent& me) {
+    if (!options_.wait) return;
+    op_.finish(me);
+    impl_->join_ended(); // they have come to their last instructions
+}
+
+sync::Awaitable<ThreadPoolExecutor::ShutdownOp> ThreadPoolExecutor::async_shutdown(ShutdownOptions options) {
+    return sync::Awaitable<ShutdownOp>(forever, impl_, options);
+}
 
 ThreadPoolExecutor::Statistics ThreadPoolExecutor::statistics() const { return impl_->statistics(); }
 

@@ -32,6 +32,9 @@ struct Alive {
 };
 constinit Alive alive;
 
+// What before_the_end() was told.
+constinit atomic<void (*)() noexcept> at_the_beginning_of_the_end{nullptr};
+
 constinit thread_local ThreadState* this_thread = nullptr;
 
 // nullptr: nobody has asked for it yet. In the child of a fork that another thread called: that thread's.
@@ -178,6 +181,11 @@ ThreadState& Threads::current() {
     return *made;
 }
 
+void Threads::before_the_end(void (*run)() noexcept) noexcept {
+    handle_fork_and_end();
+    at_the_beginning_of_the_end.store(run, memory_order_release); // meets end_of_process()
+}
+
 void Threads::end_of_process() noexcept {
     // Others may wait for main. In exit() called by another thread main goes on meanwhile.
     if (os::is_main_thread()) {
@@ -185,6 +193,7 @@ void Threads::end_of_process() noexcept {
         ThreadState* const main_thread = main_state.load(memory_order_seq_cst);
         if (main_thread && main_thread->kind() == ThreadState::Kind::main) main_thread->end();
     }
+    if (auto* const run = at_the_beginning_of_the_end.load(memory_order_acquire)) run(); // meets before_the_end()
     std::vector<ThreadState*> given_up;
     for (;;) {
         StatePtr next;

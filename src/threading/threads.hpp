@@ -28,6 +28,8 @@ struct Threads {
     static ThreadState& main();
     static ThreadRef ref(ThreadState& thread) { return ThreadRef(StatePtr::share(thread)); }
 
+    /// `run` is called when the process begins to end, before its threads are waited for. One only.
+    static void before_the_end(void (*run)() noexcept) noexcept;
     /// Waits for the threads that are no daemons, and holds the others.
     static void end_of_process() noexcept;
     static void last_handler() noexcept;

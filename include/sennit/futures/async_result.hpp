@@ -45,6 +45,7 @@ class AsyncResult {
     auto operator co_await() const { return future_.async_result(); }
     /// True once it is ready; false at the deadline.
     bool wait(Deadline deadline = forever) const { return future_.wait(deadline); }
+    auto async_wait(Deadline deadline = forever) const { return future_.async_wait(deadline); }
     [[nodiscard]] bool ready() const noexcept { return future_.done(); }
     /// Whether the call ended without an exception. Throws UsageError before it is ready. (Python: ValueError)
     [[nodiscard]] bool successful() const {

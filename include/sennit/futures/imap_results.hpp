@@ -39,7 +39,7 @@ struct Outcomes {
 /// Only so many elements are taken from the range ahead of the results that were fetched; leaving this cancels the others.
 ///
 /// Agents    One.
-/// Blocks    next() and each step of a loop, until there is a result.
+/// Blocks    next(), async_next() and each step of a loop, until there is a result.
 /// Errors    What the call for an element threw comes out of next() in that element's place; the others follow, with the next
 ///           call or a new loop. What the range throws comes at its place, and ends it.
 template <class R>
@@ -66,21 +66,38 @@ class [[nodiscard]] ImapResults {
 
     /// The next result; nothing after the last. Throws the element's error, and TimeoutError at the deadline; both may be
     /// followed by another call.
-    std::optional<Value> next(Deadline deadline = forever) {
-        while (ready_.all.empty()) {
-            if (pending_.empty()) {
-                if (source_error_) std::rethrow_exception(std::exchange(source_error_, nullptr));
-                return std::nullopt;
-            }
-            Task task = done_ ? next_done(deadline) : next_in_order(deadline);
-            refill();
-            ready_ = std::move(task).result();
+    std::optional<Value> next(Deadline deadline = forever) { return next_as(deadline, false); }
+
+    class NextOp {
+      public:
+        explicit NextOp(ImapResults& of) noexcept : of_(of) {}
+        bool try_now(Deadline deadline) {
+            if (!of_.ready_.all.empty() || of_.pending_.empty()) return true;
+            if (of_.done_) return permit_.emplace(*of_.done_, true).try_now(deadline);
+            return op_.emplace(of_.pending_.front().core()).try_now(deadline);
         }
-        detail::Outcome<R> outcome = std::move(ready_.all.front());
-        ready_.all.pop_front();
-        if (outcome.error) std::rethrow_exception(std::move(outcome.error));
-        return std::optional<Value>(static_cast<Value&&>(outcome.slot->value));
-    }
+        std::optional<Value> finish(wait::Agent& me) {
+            if (permit_ && !permit_->finish(me)) detail::throw_imap_timeout();
+            if (op_) op_->finish(me);
+            return of_.next_as(Deadline::poll(), permit_.has_value());
+        }
+        // NOLINTNEXTLINE(google-explicit-constructor): what one suspends on
+        operator wait::Wait&() noexcept {
+            if (permit_) return *permit_;
+            return *op_;
+        }
+        void set_continuation(void* handle_address) noexcept {
+            if (permit_) permit_->set_continuation(handle_address);
+            if (op_) op_->set_continuation(handle_address);
+        }
+
+      private:
+        ImapResults& of_;
+        std::optional<sync::FutureCore::WaitOp> op_;       // in order
+        std::optional<sync::Semaphore::AcquireOp> permit_; // unordered
+    };
+    /// The twin of next() for coroutines.
+    sync::Awaitable<NextOp> async_next(Deadline deadline = forever) { return sync::Awaitable<NextOp>(deadline, *this); }
 
     class Iterator {
       public:
@@ -127,6 +144,21 @@ class [[nodiscard]] ImapResults {
             }
         }
     }
+    std::optional<Value> next_as(Deadline deadline, bool has_permit) {
+        while (ready_.all.empty()) {
+            if (pending_.empty()) {
+                if (source_error_) std::rethrow_exception(std::exchange(source_error_, nullptr));
+                return std::nullopt;
+            }
+            Task task = done_ ? next_done(deadline, std::exchange(has_permit, false)) : next_in_order(deadline);
+            refill();
+            ready_ = std::move(task).result();
+        }
+        detail::Outcome<R> outcome = std::move(ready_.all.front());
+        ready_.all.pop_front();
+        if (outcome.error) std::rethrow_exception(std::move(outcome.error));
+        return std::optional<Value>(static_cast<Value&&>(outcome.slot->value));
+    }
     Task next_in_order(Deadline deadline) {
         if (!pending_.front().wait(deadline)) detail::throw_imap_timeout();
         Task task = std::move(pending_.front());
@@ -134,8 +166,9 @@ class [[nodiscard]] ImapResults {
         return task;
     }
     // A permit for each task that has ended: so there is one that nobody has taken.
-    Task next_done(Deadline deadline) {
-        if (!done_->try_acquire()) {
+    Task next_done(Deadline deadline, bool has_permit) {
+        if (!has_permit && !done_->try_acquire()) {
+            if (deadline.is_poll()) detail::throw_imap_timeout();
             const sync::Absence absence(sync::FutureCore::current_wait_hook());
             if (!done_->acquire(true, deadline)) detail::throw_imap_timeout();
         }

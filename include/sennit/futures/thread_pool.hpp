@@ -283,6 +283,7 @@ class ThreadPool {
     void terminate();
     /// Waits until the workers have ended. Throws UsageError before close() or terminate().
     void join();
+    sync::Awaitable<futures::ThreadPoolExecutor::ShutdownOp> async_join();
 
     /// The executor below.
     [[nodiscard]] futures::ThreadPoolExecutor& executor() noexcept { return *executor_; }
@@ -347,6 +348,8 @@ class ThreadPool {
                                   executor_, std::move(f), std::views::all(std::forward<A>(range)), chunksize),
                               ordered, ahead);
     }
+
+    void check_closed() const;
 
     std::shared_ptr<futures::ThreadPoolExecutor> executor_;
     std::shared_ptr<detail::Callbacks> callbacks_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <sennit/sync/event.hpp>
 #include <sennit/sync/executor.hpp>
 
 #include <cstddef>
@@ -18,6 +19,7 @@ struct ThreadPoolOptions {
     std::string thread_name_prefix = {};    ///< workers are called PREFIX_0, PREFIX_1, ...; "": ThreadPoolExecutor-N
     std::function<void()> initializer = {}; ///< runs first in each worker; when it throws, the pool is broken
     std::size_t stack_size = 0;             ///< bytes of a worker's stack; 0: the system's default
+    bool cancel_at_exit = false;            ///< at the process's end, what has not begun is cancelled, not done
 };
 
 /// Runs callables on threads.                    Python: concurrent.futures.ThreadPoolExecutor
@@ -35,9 +37,13 @@ struct ThreadPoolOptions {
 ///           max_workers that run, and more threads while some wait. Waiting for anything else (a lock, an event) is not seen.
 /// Cancel    cancel() of a future that has not begun. Running tasks are not interrupted.
 /// Lifetime  The destructor waits, as shutdown() does. In one of the pool's own tasks it can't, and only closes the pool: what
-///           was submitted still runs.
+///           was submitted still runs. A pool that lives at the end of the process (a static one, one that leaked) is closed
+///           when main() returns or exit() is called, before static objects are destroyed; what was submitted is done first.
+///           In the child of a fork() it has no threads, and takes no more.
 /// Cost      A task is one allocation with its future, and a lock of some ten nanoseconds to submit.
 class ThreadPoolExecutor final : public sync::Executor {
+    class Impl;
+
   public:
     /// For up to `max_workers` threads. Throws UsageError for 0.
     explicit ThreadPoolExecutor(std::size_t max_workers, ThreadPoolOptions options = {});
@@ -52,6 +58,22 @@ class ThreadPoolExecutor final : public sync::Executor {
     /// With `wait`, returns when all tasks have ended; after 5 s it says on stderr which still run, and goes on waiting.
     /// Throws UsageError when one of its own tasks asks to wait for itself.
     void shutdown(ShutdownOptions options) override;
+
+    class ShutdownOp {
+      public:
+        ShutdownOp(std::shared_ptr<Impl> impl, ShutdownOptions options);
+        bool try_now(Deadline deadline);
+        void finish(wait::Agent& me);
+        operator wait::Wait&() noexcept { return op_; } // NOLINT(google-explicit-constructor): what one suspends on
+        void set_continuation(void* handle_address) noexcept { op_.set_continuation(handle_address); }
+
+      private:
+        std::shared_ptr<Impl> impl_;
+        ShutdownOptions options_;
+        sync::Event::WaitOp op_;
+    };
+    /// The twin of shutdown() for coroutines. It says nothing on stderr; the pool may be destroyed meanwhile.
+    sync::Awaitable<ShutdownOp> async_shutdown(ShutdownOptions options = {true, false});
 
     /// Numbers of one moment, for displays; each right by itself.
     struct Statistics {
@@ -79,7 +101,6 @@ class ThreadPoolExecutor final : public sync::Executor {
     // Those who share forks on this pool (fork_scope.hpp).
     detail::ForkTeam& fork_team() noexcept;
 
-    class Impl;
     std::shared_ptr<Impl> impl_; // the workers have it, too
 };
 

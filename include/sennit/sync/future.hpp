@@ -186,6 +186,36 @@ class Future {
     Awaitable<ResultOp> async_result(Deadline deadline = forever) const { return Awaitable<ResultOp>(deadline, *this); }
     Awaitable<ResultOp> operator co_await() const { return async_result(); }
 
+    class DoneOp {
+      public:
+        explicit DoneOp(const Future& f) noexcept : future_(f), op_(*f.state_.get()) {}
+        bool try_now(Deadline deadline) noexcept { return op_.try_now(deadline); }
+        bool finish(wait::Agent& me) { return op_.finish(me); }
+        operator wait::Wait&() noexcept { return op_; } // NOLINT(google-explicit-constructor): what one suspends on
+        void set_continuation(void* handle_address) noexcept { op_.set_continuation(handle_address); }
+
+      private:
+        Future future_;
+        FutureCore::WaitOp op_;
+    };
+    /// The twin of wait().
+    Awaitable<DoneOp> async_wait(Deadline deadline = forever) const { return Awaitable<DoneOp>(deadline, *this); }
+    class ErrorOp : public DoneOp {
+      public:
+        explicit ErrorOp(const Future& f) noexcept : DoneOp(f), future_(f) {}
+        std::exception_ptr finish(wait::Agent& me) {
+            if (!DoneOp::finish(me)) detail::throw_not_done();
+            return future_.exception(Deadline::poll());
+        }
+
+      private:
+        Future future_;
+    };
+    /// The twin of exception().
+    Awaitable<ErrorOp> async_exception(Deadline deadline = forever) const {
+        return Awaitable<ErrorOp>(deadline, *this);
+    }
+
     /// Whether both are the same future.
     friend bool operator==(const Future& a, const Future& b) noexcept { return a.state_.get() == b.state_.get(); }
     /// The untyped core, for wait() and as_completed(). The handle keeps it alive.

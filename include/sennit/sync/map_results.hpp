@@ -56,7 +56,7 @@ using element_t = std::ranges::range_value_t<V>;
 /// destructor, or an exception out of the loop) cancels what has not begun.
 ///
 /// Agents    One.
-/// Blocks    Each step of the loop, until the next result is there.
+/// Blocks    Each step of the loop, until the next result is there; next() and async_next() are single steps.
 /// Errors    What the function threw, out of the loop at its place, and TimeoutError; the iteration is over then.
 /// Lifetime  The ranges live as long as this while `buffersize` is given; without it they are gone through in map().
 ///           Neither arguments nor results are kept once they were used.
@@ -98,6 +98,41 @@ class [[nodiscard]] MapResults {
       private:
         MapResults* of_ = nullptr;
     };
+    /// The next result; nothing after the last. Throws as a step of the loop does.
+    std::optional<Value> next() {
+        step();
+        return take_current();
+    }
+    class NextOp {
+      public:
+        explicit NextOp(MapResults& of) noexcept : of_(of) {}
+        bool try_now(Deadline deadline) {
+            if (!of_.must_wait()) return true;
+            op_.emplace(of_.pending_.front().core());
+            return op_->try_now(deadline);
+        }
+        std::optional<Value> finish(wait::Agent& me) {
+            try {
+                if (op_) op_->finish(me);
+            } catch (...) {
+                of_.cancel();
+                throw;
+            }
+            of_.step(Deadline::poll());
+            return of_.take_current();
+        }
+        operator wait::Wait&() noexcept { return *op_; } // NOLINT(google-explicit-constructor): what one suspends on
+        void set_continuation(void* handle_address) noexcept {
+            if (op_) op_->set_continuation(handle_address);
+        }
+
+      private:
+        MapResults& of_;
+        std::optional<FutureCore::WaitOp> op_;
+    };
+    /// The twin of next() for coroutines: `while (auto result = co_await results.async_next())`.
+    Awaitable<NextOp> async_next() { return Awaitable<NextOp>(options_.timeout, *this); }
+
     /// Waits for the first result.
     Iterator begin() { return Iterator(*this); }
     std::default_sentinel_t end() const noexcept { return {}; }
@@ -114,13 +149,23 @@ class [[nodiscard]] MapResults {
             pending_.push_back(std::move(*next));
         }
     }
-    void step() {
+    [[nodiscard]] bool must_wait() const noexcept {
+        return chunk_.slots.empty() && !chunk_.error && !pending_.empty() && !pending_.front().done();
+    }
+    std::optional<Value> take_current() {
+        if (!current_) return std::nullopt;
+        std::optional<Value> value(static_cast<Value&&>(current_->value));
+        current_.reset();
+        return value;
+    }
+    void step() { step(options_.timeout); }
+    void step(Deadline deadline) {
         current_.reset();
         try {
             while (chunk_.slots.empty()) {
                 if (chunk_.error) std::rethrow_exception(std::exchange(chunk_.error, nullptr));
                 if (pending_.empty()) return;
-                if (!pending_.front().wait(options_.timeout)) detail::throw_map_timeout(given_);
+                if (!pending_.front().wait(deadline)) detail::throw_map_timeout(given_);
                 chunk_ = std::move(pending_.front()).result();
                 pending_.pop_front();
                 refill();
