@@ -5,6 +5,8 @@
 
 #include "threading/threads.hpp"
 
+#include <utility>
+
 namespace sennit::futures {
 namespace {
 
@@ -25,8 +27,7 @@ void LivingPool::leave() noexcept {}
 void LivingPool::enter() noexcept {
     static const bool done = [] {
         threading::detail::Threads::before_the_end(&LivingPool::end_of_process);
-        os::at_fork([]() noexcept SENNIT_NO_TSA { lock.lock(); }, []() noexcept SENNIT_NO_TSA { lock.unlock(); },
-                    &LivingPool::after_fork_in_child);
+        os::at_fork(&LivingPool::before_fork, &LivingPool::after_fork_in_parent, &LivingPool::after_fork_in_child);
         return true;
     }();
     static_cast<void>(done);
@@ -60,6 +61,10 @@ void LivingPool::end_of_process() noexcept {
         next->wait_at_end();
     }
 }
+
+void LivingPool::before_fork() noexcept SENNIT_NO_TSA { lock.lock(); }
+
+void LivingPool::after_fork_in_parent() noexcept SENNIT_NO_TSA { lock.unlock(); }
 
 void LivingPool::after_fork_in_child() noexcept SENNIT_NO_TSA {
     lock.reset_after_fork();

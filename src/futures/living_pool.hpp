@@ -37,6 +37,8 @@ class LivingPool : public base::ListNode {
 
   private:
     static void end_of_process() noexcept;
+    static void before_fork() noexcept;
+    static void after_fork_in_parent() noexcept;
     static void after_fork_in_child() noexcept;
     static os::Mutex lock;
     bool waited_for_ = false;

@@ -696,7 +696,7 @@ void ThreadPoolExecutor::Impl::end() noexcept {
 
 void ThreadPoolExecutor::Impl::close_at_end() noexcept {
     os::MutexGuard guard(mutex_);
-    notice_.fetch_or(closed, memory_order_seq_cst); // meets enqueue_own()
+    notice_.fetch_or(options_.cancel_at_exit ? closed | dropping : closed, memory_order_seq_cst); // meets enqueue_own()
 }
 
 void ThreadPoolExecutor::Impl::wait_at_end() noexcept {

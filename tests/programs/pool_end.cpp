@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <sched.h>
 #include <string>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -123,7 +124,17 @@ int pool_in_the_child_of_a_fork() {
 
 int leaked_thread_pool_is_terminated() { // as in Python: what has not begun is dropped
     auto& pool = *new sennit::multiprocessing::pool::ThreadPool(1);
-    pool.apply_async(runs_on);
+    static sennit::sync::Event begun;
+    pool.apply_async([&pool] {
+        begun.set();
+        sennit::threading::main_thread().join();
+        try { // until the end has come to the pool
+            for (;; ::sched_yield()) pool.apply_async([] { say("not begun"); });
+        } catch (const sennit::UsageError&) {
+            say("first task done");
+        }
+    });
+    begun.wait();
     pool.apply_async([] { say("queued"); });
     say("end of main");
     return 0;
