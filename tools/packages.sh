@@ -9,7 +9,8 @@ packages_core=(g++ cmake ninja-build libcli11-dev libssl-dev liburing-dev libcur
 packages_test=(openssl libgtest-dev libgmock-dev spin gcc python3-minimal pkg-config make patch valgrind
                mold ccache clang-format-14)
 packages_bench=(libuv1-dev libboost1.81-dev libboost-context1.81-dev libboost-fiber1.81-dev libtbb-dev libconcurrentqueue-dev
-                golang-go python3 python3-gevent python3-greenlet python3-uvloop parallel make mold ccache)
+                golang-go python3 python3-gevent python3-greenlet python3-uvloop parallel make mold ccache
+                nginx aria2 curl openssl)
 packages_ci=(clang-19 libclang-rt-19-dev clang-tidy-14 git)
 
 # install_packages GROUP...: installs what is missing of these groups; says nothing and is quick when nothing is.

@@ -12,6 +12,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <vector>
 
 namespace sennit::tools {
 namespace {
@@ -33,6 +34,31 @@ bool is_plain_file(int fd, struct stat& info) noexcept {
 }
 
 bool try_lock(int fd) noexcept { return ::flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK; }
+
+// Pieces are used again and again: to get one from the system for each file would cost more than to fill it.
+std::vector<std::string>& spare_buffers() {
+    static std::vector<std::string> buffers;
+    return buffers;
+}
+std::string take_buffer(std::string begun) {
+    std::vector<std::string>& spare = spare_buffers();
+    if (spare.empty()) {
+        begun.reserve(PartFile::piece_bytes);
+        return begun;
+    }
+    std::string buffer = std::move(spare.back());
+    spare.pop_back();
+    buffer = begun; // keeps its room
+    return buffer;
+}
+void give_back_buffer(std::string& buffer) {
+    constexpr std::size_t most = 64;
+    if (buffer.capacity() >= PartFile::piece_bytes && spare_buffers().size() < most) {
+        buffer.clear();
+        spare_buffers().push_back(std::move(buffer));
+    }
+    buffer = std::string();
+}
 
 void make_folders(const std::string& path) {
     for (std::size_t at = 1; at <= path.size(); ++at) {
@@ -74,6 +100,13 @@ PartFile::PartFile(const TargetFolder& folder, std::string name, std::string url
       part_(name_ + std::string(part_suffix)),
       record_file_(name_ + std::string(record_suffix)),
       url_(std::move(url)) {}
+
+PartFile::~PartFile() { give_back_buffer(buffer_); }
+
+os::Fd PartFile::release() {
+    give_back_buffer(buffer_);
+    return std::move(fd_);
+}
 
 std::int64_t PartFile::take_up() {
     int error = 0;
@@ -187,9 +220,7 @@ int PartFile::cut(std::int64_t at) {
 
 int PartFile::write(std::string_view bytes) {
     while (!bytes.empty()) {
-        if (buffer_.capacity() < piece_bytes && buffer_.size() + bytes.size() > buffer_.capacity() &&
-            buffer_.size() + bytes.size() > piece_bytes / 4)
-            buffer_.reserve(piece_bytes);
+        if (buffer_.capacity() < piece_bytes) buffer_ = take_buffer(std::move(buffer_));
         const std::size_t n = std::min(bytes.size(), piece_bytes - buffer_.size());
         buffer_ += bytes.substr(0, n);
         bytes.remove_prefix(n);

@@ -41,6 +41,7 @@ class PartFile {
     PartFile(const TargetFolder& folder, std::string name, std::string url);
     PartFile(const PartFile&) = delete;
     PartFile& operator=(const PartFile&) = delete;
+    ~PartFile();
 
     /// Takes what an earlier run has left, if that can be gone on with: there is a record, of this URL, with a validator, and
     /// the bytes are surely those that came. How many bytes there are; 0 when there is nothing to go on with.
@@ -75,7 +76,7 @@ class PartFile {
     [[nodiscard]] int fd() const noexcept { return fd_.get(); }
     [[nodiscard]] bool has_record_file() const noexcept { return record_written_; }
     /// It is finished by others from now on: who takes it closes it.
-    os::Fd release() noexcept { return std::move(fd_); }
+    os::Fd release();
     /// Where errors of open() come from: another process that fetches the same file.
     static constexpr int in_use = -1;
 
