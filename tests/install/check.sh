@@ -44,4 +44,5 @@ fi
 if [ -x "$prefix/bin/sennit" ]; then
     echo "-- the tool"
     "$prefix/bin/sennit" --version
+    if [ -x "$build/bin/sennit-fetch" ]; then "$prefix/bin/sennit" fetch --help | head -n 1; fi # found where it was moved to
 fi
