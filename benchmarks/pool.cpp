@@ -212,6 +212,28 @@ double rounds_per_us(Pool& pool, int rounds) {
     return static_cast<double>(sum) / took / 1e6;
 }
 
+// The same in a task of the pool itself: what that submits, and takes the results of.
+template <class Pool>
+double within_a_task_per_us(Pool& pool, int total) {
+    struct Nested {
+        Pool& pool;
+        int total;
+        int operator()() const {
+            std::vector<decltype(pool.submit(Give{1}))> all;
+            all.reserve(static_cast<std::size_t>(total));
+            for (int i = 0; i < total; ++i) all.push_back(pool.submit(Give{1}));
+            int sum = 0;
+            for (auto& f : all) sum += f.get();
+            return sum;
+        }
+    };
+    const double start = seconds();
+    const int sum = pool.submit(Nested{pool, total}).get();
+    const double took = seconds() - start;
+    if (sum != total) bench::die("a pool lost or doubled a task");
+    return total / took / 1e6;
+}
+
 // Submit one, wait for it, a thousand times: microseconds each.
 template <class Pool>
 double round_trip_us(Pool& pool, int total) {
@@ -226,6 +248,7 @@ double round_trip_us(Pool& pool, int total) {
 const char* const many = "1,000,000 empty tasks, a future each";
 const char* const batches = "empty tasks, a future each, 1,000 at a time";
 const char* const trip = "one task at a time";
+const char* const nested = "300,000 empty tasks that a task submits";
 
 template <class Pool>
 void add(Board& board, const char* who, int total) {
@@ -258,6 +281,14 @@ void add_trip(Board& board, const char* who, int total) {
         return round_trip_us(pool, total);
     });
 }
+template <class Pool>
+void add_nested(Board& board, const char* who, int total) {
+    board.add(nested, who, "Mtasks/s", [=] {
+        Pool pool;
+        tasks_per_us(pool, 1000);
+        return within_a_task_per_us(pool, total);
+    });
+}
 
 } // namespace
 
@@ -277,5 +308,9 @@ int main(int argc, char** argv) {
     add_trip<Asio>(board, "Asio thread_pool, packaged_task", 5'000);
     add_trip<Tbb>(board, "TBB task_arena, std::promise", 5'000);
     add_trip<MutexPool>(board, "mutex + condition variable, packaged_task", 5'000);
+    add_nested<Sennit>(board, "sennit ThreadPoolExecutor", 300'000);
+    add_nested<Asio>(board, "Asio thread_pool, packaged_task", 100'000);
+    add_nested<Tbb>(board, "TBB task_arena, std::promise", 100'000);
+    add_nested<MutexPool>(board, "mutex + condition variable, packaged_task", 100'000);
     return board.run(argc, argv);
 }
