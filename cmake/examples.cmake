@@ -1,10 +1,16 @@
-# examples/NAME.cpp is the program example_NAME, in bin/examples/.
+# examples/NAME.cpp is the program example_NAME, in bin/examples/; NAME_tls is linked with sennit::tls.
 file(GLOB example_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/examples/*.cpp)
 set(sennit_examples "")
 foreach(source IN LISTS example_sources)
   cmake_path(GET source STEM name)
+  if(name MATCHES "_tls$" AND NOT TARGET sennit_tls)
+    continue()
+  endif()
   add_executable(example_${name} ${source})
   set_target_properties(example_${name} PROPERTIES OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin/examples)
   list(APPEND sennit_examples example_${name})
   target_link_libraries(example_${name} PRIVATE sennit sennit_flags)
+  if(name MATCHES "_tls$")
+    target_link_libraries(example_${name} PRIVATE sennit_tls)
+  endif()
 endforeach()

@@ -67,6 +67,8 @@ class SlowServer {
         return got;
     }
 
+    int port() const { return ntohs(address_.sin_port); }
+
   private:
     void accept_all() {
         std::vector<std::unique_ptr<sennit::threading::Thread>> clients;
