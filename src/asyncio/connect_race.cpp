@@ -81,7 +81,10 @@ ConnectRace::ConnectRace(std::vector<os::SocketAddress> addresses, os::SocketAdd
     running_.reserve(addresses_.size());
 }
 
-ConnectRace::~ConnectRace() { drop_all(); }
+ConnectRace::~ConnectRace() {
+    drop_all();
+    if (winner_) loop_.poller().forget(winner_.get()); // nobody took it
+}
 
 bool ConnectRace::try_now(Deadline deadline) {
     if (deadline.is_poll()) end_ = wait::Outcome::timed_out;

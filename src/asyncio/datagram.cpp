@@ -64,8 +64,9 @@ Coro<DatagramEndpoint> make(Options o) {
     if (o.reuse_port) must(os::set_socket_option(made, SOL_SOCKET, SO_REUSEPORT, 1), ".reuse_port is not to be had");
     if (o.allow_broadcast) must(os::set_socket_option(made, SOL_SOCKET, SO_BROADCAST, 1), "broadcast is not to be had");
     if (local) must(os::bind_socket(made, from), "cannot bind to " + from.to_string());
+    DatagramEndpoint endpoint(std::make_shared<DatagramCore>(std::move(fd)));
     if (remote) co_await loop::sock_connect(made, to);
-    co_return DatagramEndpoint(std::make_shared<DatagramCore>(std::move(fd)));
+    co_return std::move(endpoint);
 }
 
 int open_fd(const DatagramCore& core) {

@@ -15,9 +15,9 @@ namespace sennit::asyncio {
 namespace {
 
 constexpr std::size_t least_receive = 4096;
-constexpr std::size_t most_receive = std::size_t{1} << 18;
+constexpr std::size_t most_receive = std::size_t{1} << 16;
 constexpr std::size_t default_high = std::size_t{1} << 16;
-constexpr std::size_t kept_capacity = std::size_t{1} << 16; // of a buffer that is empty
+constexpr std::size_t kept_capacity = std::size_t{1} << 14; // of a buffer that is empty
 constexpr std::chrono::seconds farewell_timeout{30};
 
 loop::Operation::Kind receive_kind(StreamCore::Kind kind) {

@@ -26,6 +26,12 @@ TEST(Examples, download_coroutines_take_the_longest_and_not_the_sum) {
     EXPECT_LT(seconds_of(coroutines), 0.7 * seconds_of(serial));
 }
 
+TEST(Examples, gather_sleeps_takes_the_longer_wait) {
+    const std::string text = output_of({example("gather_sleeps")});
+    EXPECT_THAT(text, StartsWith("short woke\nlong woke\nseconds: "));
+    EXPECT_LT(seconds_of(text), 0.6);
+}
+
 TEST(Examples, event_driven_server_answers_a_thousand_connections_on_one_thread) {
     for (const char* poller : {"epoll", "io_uring"}) {
         const std::string text = subprocess::check_output(Words{example("event_driven_server"), "1000"},
