@@ -53,7 +53,7 @@ struct GroupResult<Coro<T>> {
 ///           errors: then the group of them, and the request stays with the task. Groups nest to any depth; none takes a
 ///           request that was not its own.
 /// Order     Errors in the order in which the children ended.
-/// Source    Python 3.13. Why a call with the body as its argument, see docs/decisions/0007.
+/// Source    Python 3.13. Why a call with the body as its argument, see docs/decisions/0008.
 class TaskGroup {
   public:
     TaskGroup(const TaskGroup&) = delete;
