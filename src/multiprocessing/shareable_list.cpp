@@ -246,11 +246,10 @@ void ShareableListView::write_image(std::span<const Item> items, std::span<std::
         put(word * (i + 2), offset += place);
     }
     std::size_t at = data_at + offset;
-    for (std::size_t i = 0, from = 0; i < items.size(); ++i, at += word) {
+    for (std::size_t i = 0; i < items.size(); ++i, at += word) {
         const std::size_t place = place_bytes(items[i]);
         const std::string form = format_for(items[i], place);
         std::memcpy(to.data() + at, form.data(), form.size());
-        from += place;
     }
     for (const Item& value : items) to[at++] = static_cast<std::byte>(code_for(value));
 }
