@@ -16,8 +16,10 @@ std::vector<bool> check_tasks_to_wait_for(const std::vector<const TaskRef*>& tas
         if (!*tasks[i]) throw UsageError(std::string("asyncio::") + call + ": an empty Task among those to wait for");
         check_same_loop(*tasks[i], call);
     }
-    std::stable_sort(order.begin(), order.end(),
-                     [&](std::size_t a, std::size_t b) { return std::less<>()(&tasks[a]->base(), &tasks[b]->base()); });
+    // Not std::stable_sort: in g++ 12's library it calls what C++20 has deprecated, which clang refuses.
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+        return std::less<>()(&tasks[a]->base(), &tasks[b]->base()) || (*tasks[a] == *tasks[b] && a < b);
+    });
     std::vector<bool> first(tasks.size(), true);
     for (std::size_t i = 1; i < order.size(); ++i)
         if (*tasks[order[i]] == *tasks[order[i - 1]]) first[order[i]] = false;
