@@ -749,12 +749,14 @@ void Downloader::tick() {
 
 void Downloader::draw() {
     std::vector<FetchGlance> active;
+    FetchReport::State state;
     for (const std::unique_ptr<Transfer>& t : lanes_) {
         if (!t || t->download == nullptr) continue;
-        active.push_back({t->download->part.name(), t->download->part.size(), t->expected});
-        if (active.size() == FetchReport::most_shown) break;
+        const std::int64_t have = t->download->part.size();
+        state.active_have += have;
+        state.active_length += std::max(have, t->expected);
+        if (active.size() < FetchReport::most_shown) active.push_back({t->download->part.name(), have, t->expected});
     }
-    FetchReport::State state;
     state.now = monotonic_ns();
     state.start = start_ns_;
     state.fetched = fetched_;

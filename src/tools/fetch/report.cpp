@@ -105,15 +105,23 @@ void FetchReport::ended(const FetchRecord& r) {
     write_out(1, line);
 }
 
+double FetchReport::part_done(const State& s) const {
+    const double total = static_cast<double>(*s.total), done = static_cast<double>(done_);
+    if (*s.total == 0) return 1;
+    const double fetched = static_cast<double>(done_ - failed_ - skipped_) + static_cast<double>(s.running);
+    const double known = static_cast<double>(bytes_ + s.active_length);
+    if (fetched == 0 || known == 0) return std::min(1.0, done / total);
+    const double to_come = std::max(0.0, total - done - static_cast<double>(s.running)) * known / fetched;
+    return std::min(1.0, static_cast<double>(bytes_ + s.active_have) / (known + to_come));
+}
+
 std::vector<std::string> FetchReport::lines(const State& s, const std::vector<FetchGlance>& active, std::size_t columns,
                                             bool unicode) {
     std::vector<std::string> result;
     const std::size_t room = columns > 1 ? columns - 1 : 0; // many terminals wrap when the last one is written
-    double parts = 0;                                       // of files, in those that are under way
     for (const FetchGlance& a : active) {
         const bool known = a.length > 0;
         const double part = known ? std::min(1.0, static_cast<double>(a.have) / static_cast<double>(a.length)) : 0;
-        parts += part;
         std::string right = known ? percent(part) : "     ";
         const std::size_t bar = room >= 60 ? 16 : 0;
         if (bar > 0 && known)
@@ -135,7 +143,7 @@ std::vector<std::string> FetchReport::lines(const State& s, const std::vector<Fe
     std::string left, right = with_commas(done_);
     double part = -1;
     if (s.total) {
-        part = *s.total == 0 ? 1 : std::min(1.0, (static_cast<double>(done_) + parts) / static_cast<double>(*s.total));
+        part = part_done(s);
         left = percent(part);
         right += "/" + with_commas(*s.total);
     }

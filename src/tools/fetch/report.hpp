@@ -52,6 +52,8 @@ class FetchReport {
     struct State {
         std::int64_t now = 0, start = 0, fetched = 0;
         std::size_t running = 0;
+        std::int64_t active_have = 0,
+                     active_length = 0; // of all that are under way; what has no known length is as long as it is
         std::optional<std::uint64_t> total;
     };
     [[nodiscard]] bool shows_progress() const noexcept { return progress_.has_value(); }
@@ -77,6 +79,8 @@ class FetchReport {
 
   private:
     void erase();
+    /// How much of everything is done, from 0 to 1: by bytes, if those that have not begun are like the others.
+    [[nodiscard]] double part_done(const State& state) const;
 
     bool json_, quiet_, summary_;
     std::optional<OutStream> progress_;
