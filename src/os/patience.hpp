@@ -4,6 +4,7 @@
 #include <sennit/base/deadline.hpp>
 #include <sennit/os/thread.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
@@ -19,7 +20,8 @@ namespace sennit::os {
 ///
 /// A sleep that was short, two wake-ups and a little, shows that looking would have paid: then it looks again the next time; and
 /// so it does once in a while. Between its looks it pauses ever longer: who brings many things one by one is not to lose the
-/// line to who looks at each. It ends when more threads are known to run than there are cores: those that look, and workers.
+/// line to who looks at each. Where others wanted the core it rests for a number of looks, each time a larger one. It ends when more
+/// threads are known to run than there are cores: those that look, and workers.
 ///
 /// Agents    One thread's own.
 /// Source    Karlin et al., "Empirical studies of competitive spinning for a shared-memory multiprocessor", SOSP 1991.
@@ -43,6 +45,10 @@ class Patience {
     template <class Came>
     bool look(bool known, Came came) noexcept {
         if (came()) return true;
+        if (rest_ > 0) {
+            --rest_;
+            return false;
+        }
         if (budget_ns_ < least_ns) {
             if (++refused_ % retry_each != 0) return false;
             budget_ns_ = most_ns;
@@ -62,7 +68,7 @@ class Patience {
 
   private:
     // A clock that stands still (a test's) ends it, too. Under the model one turn: its schedules are to come to the sleep.
-    static constexpr unsigned most_rounds = 2'000, most_pauses = 16, retry_each = 256;
+    static constexpr unsigned most_rounds = 2'000, most_pauses = 16, retry_each = 256, most_rest = 65'536;
     // A turn that took so long: others wanted the core.
     static constexpr std::int64_t contested_ns = 200'000;
     template <class Came>
@@ -78,11 +84,15 @@ class Patience {
             } else {
                 yield_core(); // to who is to bring it, maybe
             }
-            if (came()) return true;
+            if (came()) {
+                next_rest_ = retry_each;
+                return true;
+            }
             if (!has_cores()) return false;
             const std::int64_t before = std::exchange(now, base::monotonic_ns());
             if (now - before > contested_ns) {
-                budget_ns_ = 0;
+                rest_ = next_rest_;
+                next_rest_ = std::min(2 * next_rest_, most_rest);
                 return false;
             }
             if (now - began >= budget_ns_) break;
@@ -94,6 +104,8 @@ class Patience {
     static bool has_cores() noexcept;
     std::int64_t budget_ns_ = most_ns;
     unsigned refused_ = 0;
+    unsigned rest_ = 0,
+             next_rest_ = retry_each; // looks that are left out because others wanted the core; the next time
 };
 
 } // namespace sennit::os
