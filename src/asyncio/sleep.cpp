@@ -19,6 +19,10 @@ bool Sleep::suspend(std::coroutine_handle<> caller) {
         return wait::current_agent().suspend(op_, until_);
     }
     TaskBase* const me = detail::running_task();
+    if (!me && wait::current_agent().kind() == wait::AgentKind::coroutine) { // on a thread pool
+        op_.set_continuation(caller.address());
+        return wait::current_agent().suspend(op_, until_);
+    }
     if (!me)
         throw UsageError("co_await of asyncio.sleep outside of an event loop; run the coroutine with asyncio::run()");
     me->yield(caller);
