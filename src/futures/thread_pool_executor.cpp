@@ -330,6 +330,8 @@ void ThreadPoolExecutor::Impl::start_thread() noexcept {
     int error = 0;
     {
         os::MutexGuard guard(mutex_);
+        // Nobody would join a thread that starts after the end. relaxed: under the lock.
+        if (live_ == 0 && (notice_.load(memory_order_relaxed) & closed)) return;
         ended.swap(ended_);
         if (working() < max_workers_ && !broken_) error = try_start_thread();
         if (working() > 0) error = 0; // the others will do the work
