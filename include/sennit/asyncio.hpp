@@ -18,6 +18,7 @@
 #include <sennit/asyncio/server.hpp>
 #include <sennit/asyncio/shield.hpp>
 #include <sennit/asyncio/sleep.hpp>
+#include <sennit/asyncio/sockets.hpp>
 #include <sennit/asyncio/stream_errors.hpp>
 #include <sennit/asyncio/stream_reader.hpp>
 #include <sennit/asyncio/stream_writer.hpp>
