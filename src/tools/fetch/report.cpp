@@ -46,7 +46,6 @@ std::string percent(double part) {
 
 FetchReport::FetchReport(const FetchOptions& o)
     : json_(o.json),
-      quiet_(o.quiet),
       summary_(o.summary || (!o.quiet && !o.json && os::is_terminal(2))),
       unicode_(environment_is_utf8()) {
     const bool wanted =

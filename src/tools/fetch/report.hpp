@@ -82,7 +82,7 @@ class FetchReport {
     /// How much of everything is done, from 0 to 1: by bytes, if those that have not begun are like the others.
     [[nodiscard]] double part_done(const State& state) const;
 
-    bool json_, quiet_, summary_;
+    bool json_, summary_;
     std::optional<OutStream> progress_;
     bool unicode_ = false;
     std::size_t lines_shown_ = 0;
