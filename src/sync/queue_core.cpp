@@ -95,7 +95,7 @@ constinit const wait::WaitSite QueueCore::join_site{"Queue", "join"};
 bool QueueWait::patient() noexcept {
     constexpr std::uint32_t most_spins = spin_turns(16), most_yields = spin_turns(32);
     constexpr std::uint32_t first_pause = spin_turns(16), longest_pause = spin_turns(64); // turns of cpu_relax
-    if (agent().kind() != wait::AgentKind::thread) return false;  // other agents of its thread may be what it waits for
+    if (agent().kind() != wait::AgentKind::thread) return false; // other agents of its thread may be what it waits for
     if (looks_ == 0) {
         spins_left_ = one_core() ? 0 : most_spins;
         yields_left_ = most_yields;

@@ -45,6 +45,7 @@ void in_child(const std::function<void()>& body, int end_by = SIGKILL) {
 }
 
 void wait_until_gone(const std::string& name) {
+    // layers: allow sleep: it polls, for another process removes it
     for (int i = 0; i < 5000 && std::filesystem::exists(file_of(name)); ++i) ::usleep(1000);
     EXPECT_FALSE(std::filesystem::exists(file_of(name)));
 }
