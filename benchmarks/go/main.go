@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -205,18 +206,83 @@ func serveEcho() {
 	}
 }
 
+func coroutine() {
+	const batch = 1000
+	sample("create + join a task, 1,000 at a time", "Go goroutine", "ns", func() float64 {
+		const rounds = 100
+		start := time.Now()
+		for r := 0; r < rounds; r++ {
+			var all sync.WaitGroup
+			all.Add(batch)
+			for i := 0; i < batch; i++ {
+				go all.Done()
+			}
+			all.Wait()
+		}
+		return time.Since(start).Seconds() / (rounds * batch) * 1e9
+	})
+	sample("switch through the loop, 2 tasks", "Go Gosched", "ns", func() float64 {
+		const n = 300000
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+		var both sync.WaitGroup
+		both.Add(2)
+		start := time.Now()
+		for g := 0; g < 2; g++ {
+			go func() {
+				for i := 0; i < n; i++ {
+					runtime.Gosched()
+				}
+				both.Done()
+			}()
+		}
+		both.Wait()
+		return time.Since(start).Seconds() / (2 * n) * 1e9
+	})
+}
+
+func sleepers() {
+	const n, who = 1000000, "Go goroutine + time.Sleep"
+	resident := func(key string) float64 {
+		text, _ := os.ReadFile("/proc/self/status")
+		for _, line := range strings.Split(string(text), "\n") {
+			if fields := strings.Fields(line); len(fields) > 1 && fields[0] == key {
+				kib, _ := strconv.ParseFloat(fields[1], 64)
+				return kib * 1024
+			}
+		}
+		return 0
+	}
+	before := resident("VmRSS:")
+	var all sync.WaitGroup
+	all.Add(n)
+	start := time.Now()
+	for i := 0; i < n; i++ {
+		go func() {
+			time.Sleep(time.Second)
+			all.Done()
+		}()
+	}
+	all.Wait()
+	took := time.Since(start).Seconds()
+	// Once a process, for what was used once is kept.
+	fmt.Printf("1,000,000 sleep for 1 s: all done\t%s\t%.6g\ts\n", who, took)
+	fmt.Printf("1,000,000 sleep for 1 s: memory\t%s\t%.6g\tbytes each\n", who, (resident("VmHWM:")-before)/n)
+}
+
 func main() {
 	topics := map[string]func(){
-		"lock":  lock,
-		"pool":  pool,
-		"queue": queue,
-		"spawn": spawn,
+		"coroutine": coroutine,
+		"lock":      lock,
+		"pool":      pool,
+		"queue":     queue,
+		"sleepers":  sleepers,
+		"spawn":     spawn,
 	}
 	if len(os.Args) == 2 && os.Args[1] == "serve-echo" {
 		serveEcho()
 	}
 	if len(os.Args) < 2 || topics[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: go-peers lock|pool|queue|spawn [--rounds N] [--only TEXT]")
+		fmt.Fprintln(os.Stderr, "usage: go-peers coroutine|lock|pool|queue|sleepers|spawn [--rounds N] [--only TEXT]")
 		os.Exit(255)
 	}
 	flags := flag.NewFlagSet("go-peers", flag.ExitOnError)

@@ -396,6 +396,11 @@ TaskBase* running_task() noexcept {
                                                                                         : nullptr;
 }
 
+void throw_awaited_before() {
+    throw UsageError(
+        "this Coro was awaited, moved from or made a task before; call the coroutine function again for another run");
+}
+
 void report_dropped(std::coroutine_handle<>) noexcept {
     const EventLoop* loop = EventLoop::running_or_null();
     if (!loop || !loop->get_debug()) return;

@@ -59,7 +59,7 @@ Co<> Actor::run() {
 }
 
 void Actor::run_on_thread() {
-    Co<>::Handle h = run().release();
+    auto h = run().release();
     h.resume();
     if (!h.done()) std::abort(); // a thread's calls block: they never suspend
     h.destroy();

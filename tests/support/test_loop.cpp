@@ -1,197 +1,105 @@
 #include "test_loop.hpp"
 
+#include <sennit/asyncio/frame_memory.hpp>
 #include <sennit/base/errors.hpp>
-#include <sennit/os/thread.hpp>
 
-#include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <ctime>
 #include <sched.h>
 #include <stdexcept>
+#include <string_view>
+#include <utility>
 
 namespace sennit::testing {
 
-TestTask::TestTask(TestLoop& loop, std::function<Co<void>()> body, std::string_view name)
-    : Agent(wait::AgentKind::coroutine), loop_(loop), body_(std::move(body)) {
-    set_name(name);
-    wait::Registry::add(*this);
+#if !defined(SENNIT_MODEL)
+
+long live_coroutine_frames() noexcept { return asyncio::FrameMemory::blocks_in_use(); }
+
+wait::Agent& TestTask::agent() const {
+    while (!there_.load()) ::sched_yield();
+    return task_.base();
 }
 
-TestTask::~TestTask() {
-    wait::Registry::remove(*this);
-    if (root_) root_.destroy();
+void TestTask::cancel() noexcept {
+    int expected = made;
+    if (!state_.compare_exchange_strong(expected, cancel_first) && expected == begun) task_.base().Agent::cancel();
 }
 
-bool TestTask::park(wait::Wait&, Deadline) noexcept { std::abort(); } // coroutines suspend
-
-void TestTask::unpark(wait::Wait& w) noexcept { loop_.post(w); }
-
-void TestTask::arm_timer(wait::Wait& w, Deadline deadline) noexcept {
-    if (deadline.is_forever()) return;
-    timer_ = loop_.timers_.emplace(deadline.monotonic_ns(), &w);
-    has_timer_ = true;
-}
-
-void TestTask::disarm_timer(wait::Wait&) noexcept {
-    if (has_timer_) loop_.timers_.erase(timer_);
-    has_timer_ = false;
-}
-
-Co<void> TestTask::run_body() {
-    try {
-        co_await body_();
-    } catch (...) {
-        error_ = std::current_exception();
+Co<> TestTask::run(const std::function<Co<>()>& body) {
+    int expected = made;
+    if (!state_.compare_exchange_strong(expected, begun)) {
+        state_ = begun;
+        wait::current_agent().cancel();
     }
-}
-
-void TestTask::start() {
-    root_ = run_body().release();
-    wait::Agent* const outer = wait::detail::current;
-    wait::detail::current = this;
-    root_.resume();
-    if (root_.done()) end_locals();
-    wait::detail::current = outer;
-}
-
-void TestTask::go_on(wait::Wait& w) {
-    if (!resume_step(w)) return;
-    wait::Agent* const outer = wait::detail::current;
-    wait::detail::current = this;
-    std::coroutine_handle<>::from_address(w.continuation()).resume();
-    if (root_.done()) end_locals();
-    wait::detail::current = outer;
-}
-
-bool TestTask::was_cancelled() const noexcept {
-    try {
-        if (error_) std::rethrow_exception(error_);
-    } catch (const CancelledError&) {
-        return true;
-    } catch (...) {
-        return false;
-    }
-    return false;
+    co_await body();
 }
 
 TestLoop::~TestLoop() {
-    if (threaded_) join();
+    if (thread_.joinable()) join();
 }
 
-TestTask& TestLoop::spawn(std::function<Co<void>()> body, std::string_view name) {
-    std::unique_ptr<TestTask> task(new TestTask(*this, std::move(body), name));
-    TestTask& it = *task;
+TestTask& TestLoop::spawn(std::function<Co<>()> body, std::string_view name) {
+    std::unique_ptr<TestTask> made(new TestTask(*this));
+    TestTask& it = *made;
     {
-        os::MutexGuard guard(mutex_);
-        tasks_.push_back(std::move(task));
-        fresh_.push_back(&it);
-        ++live_;
+        const std::scoped_lock guard(mutex_);
+        tasks_.push_back(std::move(made));
     }
-    bell_.fetch_add(1, memory_order_release); // meets the load in turn_until
-    os::futex_wake(bell_, 1);
+    ++live_;
+    struct Told final : asyncio::TaskObserver {
+        TestTask& it;
+        explicit Told(TestTask& t) : it(t) {}
+        void on_done(asyncio::TaskBase& task) noexcept override {
+            task.mark_error_seen(); // first_error() tells
+            TestLoop& loop = it.loop_;
+            it.done_.set();
+            --loop.live_;
+            delete this;
+        }
+    };
+    auto create = [this, &it, body = std::move(body), name = std::string(name)] {
+        it.task_ = asyncio::create_task_on(loop_, {.name = name}, [&it, body]() -> Co<> { return it.run(body); });
+        it.task_.base().observe(*new Told(it));
+        it.there_ = true;
+    };
+    if (!thread_.joinable() || asyncio::EventLoop::running_or_null() == &loop_)
+        create();
+    else
+        loop_.call_soon_threadsafe(std::move(create));
     return it;
 }
 
-void TestLoop::post(wait::Wait& w) noexcept {
-    os::MutexGuard guard(mutex_); // held till the bell has rung: the loop can't end before
-    auto& ready = static_cast<TestTask&>(w.agent()).ready_;
-    ready.wait = &w;
-    inbox_.push_back(ready);
-    bell_.fetch_add(1, memory_order_release); // meets the load in turn_until
-    os::futex_wake(bell_, 1);
+void TestLoop::turn_until_idle(bool and_stopped) {
+    const asyncio::EventLoop::Running runs(loop_);
+    while (live_ > 0 || (and_stopped && !stopping_)) loop_.turn(true);
 }
 
-void TestLoop::fire_timers() {
-    const std::int64_t now = base::monotonic_ns();
-    while (!timers_.empty() && timers_.begin()->first <= now) {
-        wait::Wait& w = *timers_.begin()->second;
-        auto& task = static_cast<TestTask&>(w.agent());
-        task.disarm_timer(w);
-        if (w.settle(wait::Outcome::timed_out)) task.go_on(w);
-        // else: somebody was quicker, and it is or will be in the inbox
-    }
-}
-
-void TestLoop::turn_until(bool (*stop)(TestLoop&)) {
-    for (;;) {
-        const std::uint32_t rung = bell_.load(memory_order_acquire); // meets post and spawn
-        base::IntrusiveList woken;
-        std::vector<TestTask*> fresh;
-        {
-            os::MutexGuard guard(mutex_);
-            woken.splice_back(inbox_);
-            fresh.swap(fresh_);
-            if (woken.empty() && fresh.empty() && stop(*this)) return;
-        }
-        std::vector<TestTask*> ended;
-        for (TestTask* t : fresh) {
-            t->start();
-            if (t->root_.done()) ended.push_back(t);
-        }
-        while (base::ListNode* n = woken.pop_front()) {
-            wait::Wait& w = *static_cast<TestTask::Ready*>(n)->wait;
-            auto& t = static_cast<TestTask&>(w.agent());
-            t.go_on(w);
-            if (t.root_.done()) ended.push_back(&t);
-        }
-        const std::size_t timers_before = timers_.size();
-        if (timers_before) {
-            fire_timers();
-            os::MutexGuard guard(mutex_);
-            for (auto& t : tasks_)
-                if (t->root_ && t->root_.done() && !t->done_.is_set() &&
-                    std::find(ended.begin(), ended.end(), t.get()) == ended.end())
-                    ended.push_back(t.get());
-        }
-        for (TestTask* t : ended) {
-            {
-                os::MutexGuard guard(mutex_);
-                --live_;
-            }
-            t->done_.set();
-        }
-        if (!ended.empty()) continue;
-        os::futex_wait(bell_, rung, timers_.empty() ? forever : Deadline::at_monotonic_ns(timers_.begin()->first));
-    }
-}
-
-void TestLoop::run() {
-    turn_until([](TestLoop& l) { return l.live_ == 0; });
-}
+void TestLoop::run() { turn_until_idle(false); }
 
 void TestLoop::start() {
-    threaded_ = true;
-    const int e = os::start_thread(
-        thread_,
-        [](void* self) -> void* {
-            static_cast<TestLoop*>(self)->turn_until([](TestLoop& l) { return l.stopping_ && l.live_ == 0; });
-            return nullptr;
-        },
-        this, 0);
-    if (e) throw OSError(e, "TestLoop: cannot start a thread");
+    thread_ = std::thread([this] { turn_until_idle(true); });
 }
 
 void TestLoop::join() {
-    {
-        os::MutexGuard guard(mutex_);
-        stopping_ = true;
-    }
-    bell_.fetch_add(1, memory_order_release);
-    os::futex_wake(bell_, 1);
-    os::join_thread(thread_);
-    threaded_ = false;
+    stopping_ = true;
+    loop_.call_soon_threadsafe([] {}); // so that it looks
+    thread_.join();
     stopping_ = false;
 }
 
 std::exception_ptr TestLoop::first_error() const noexcept {
-    os::MutexGuard guard(mutex_);
+    const std::scoped_lock guard(mutex_);
     for (const auto& t : tasks_)
-        if (t->error_) return t->error_;
+        if (t->error()) return t->error();
     return nullptr;
 }
 
+#endif
+
 namespace {
+
+bool sleeps_in_loop(const wait::Agent::Snapshot& s) { return std::string_view(s.site->object) == "EventLoop"; }
 
 template <class Done>
 void poll_until(Done done) {
@@ -215,7 +123,8 @@ void poll_until(Done done) {
 void wait_until_parked(std::size_t n) {
     poll_until([n] {
         std::size_t parked = 0;
-        for (const auto& s : wait::Registry::snapshot()) parked += s.parked && s.site && !s.settled ? 1 : 0;
+        for (const auto& s : wait::Registry::snapshot())
+            parked += s.parked && s.site && !s.settled && !sleeps_in_loop(s) ? 1 : 0;
         return parked >= n;
     });
 }

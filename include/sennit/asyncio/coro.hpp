@@ -208,6 +208,7 @@ class Promise<void> final : public PromiseBase {
 };
 
 void report_dropped(std::coroutine_handle<> unrun) noexcept;
+[[noreturn]] void throw_awaited_before();
 
 } // namespace detail
 
@@ -267,7 +268,12 @@ class [[nodiscard("a Coro does nothing until it is awaited (co_await) or made a 
         std::coroutine_handle<promise_type> handle_;
         [[no_unique_address]] detail::Slot<T> slot_;
     };
-    Awaiter operator co_await()&& noexcept { return Awaiter(release()); }
+    /// Throws UsageError when it has been awaited before.
+    Awaiter operator co_await() {
+        if (!handle_) [[unlikely]]
+            detail::throw_awaited_before();
+        return Awaiter(release());
+    }
 
     /// Whether there is a coroutine: false once it has been awaited, moved from, or made a task.
     [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(handle_); }

@@ -11,6 +11,8 @@ class FrameMemory {
     static void* take(std::size_t bytes);
     /// `bytes` as it was taken.
     static void give_back(void* block, std::size_t bytes) noexcept;
+    /// How many were taken and not given back. Counted only in a library built with SENNIT_DEBUG; else 0.
+    static long blocks_in_use() noexcept;
 };
 
 } // namespace sennit::asyncio

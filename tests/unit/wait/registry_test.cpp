@@ -27,7 +27,7 @@ TEST(Registry, tells_who_waits_for_what_and_who_holds_it) {
     testing::wait_until_parked(task);
     bool found = false;
     for (const auto& a : wait::Registry::snapshot()) {
-        if (a.agent != &task) continue;
+        if (a.agent != &task.agent()) continue;
         found = true;
         EXPECT_STREQ(a.name, "the waiter");
         EXPECT_STREQ(a.site->object, "Lock");
