@@ -65,11 +65,10 @@ TaskBase::TaskBase(EventLoop& loop, std::string_view name)
         loop.unreserve_timer();
         throw;
     }
-    if (!name.empty()) init_name(name);
 }
 
 TaskBase::~TaskBase() {
-    if (!root_ && !started_) loop_->unreserve_timer(); // never scheduled
+    if (!leaf_ && !started_) loop_->unreserve_timer(); // never scheduled
     delete extra_;
 }
 
@@ -79,7 +78,8 @@ TaskBase::Extra& TaskBase::extra() {
 }
 
 void TaskBase::start(detail::PromiseBase& root) noexcept {
-    root_ = leaf_ = root.handle();
+    leaf_ = root.handle();
+    root.set_root(*this);
     retain();
     loop_->agents().add(*this);
     loop_->set_closer(detail::end_tasks);
@@ -92,12 +92,21 @@ std::string TaskBase::name() const {
 }
 
 void TaskBase::set_name(std::string_view name) {
-    {
-        std::string copy(name);
-        os::MutexGuard guard(extras_mutex);
-        extra().name.swap(copy);
-    }
-    Agent::set_name(name);
+    std::string copy(name);
+    os::MutexGuard guard(extras_mutex);
+    extra().name.swap(copy);
+}
+
+void TaskBase::keep_name(std::string_view name) noexcept {
+    try {
+        set_name(name);
+    } catch (...) {} // no memory: it keeps the one that it has
+}
+
+void TaskBase::copy_name(char (&to)[32]) const noexcept {
+    os::MutexGuard guard(extras_mutex);
+    const std::size_t n = extra_ ? extra_->name.copy(to, sizeof to - 1) : 0;
+    to[n] = '\0';
 }
 
 bool TaskBase::cancel(std::string_view message) {
@@ -133,36 +142,34 @@ void TaskBase::throw_cancelled() {
 
 bool TaskBase::park(wait::Wait&, Deadline) noexcept { std::abort(); } // coroutines suspend: Agent::wait sees to that
 
-void TaskBase::unpark(wait::Wait& w) noexcept {
-    settled_ = &w;
-    loop_->post_from_anywhere(*this);
-}
+void TaskBase::unpark(wait::Pause&) noexcept { loop_->post_from_anywhere(*this); }
 
-void TaskBase::arm_timer(wait::Wait& w, Deadline deadline) noexcept {
-    leaf_ = std::coroutine_handle<>::from_address(w.continuation());
+void TaskBase::arm_timer(wait::Pause& w, Deadline deadline) noexcept {
+    if (w.has_steps()) leaf_ = std::coroutine_handle<>::from_address(static_cast<wait::Wait&>(w).continuation());
     loop_->arm(*this, deadline); // there is room for it
 }
 
-void TaskBase::disarm_timer(wait::Wait&) noexcept { loop_->disarm(*this); }
+void TaskBase::disarm_timer(wait::Pause&) noexcept { loop_->disarm(*this); }
 
 void TaskBase::on_timer(loop::Timer& t) noexcept {
     auto& self = static_cast<TaskBase&>(t);
-    wait::Wait* const w = self.current_wait();
-    if (w->settle(wait::Outcome::timed_out)) self.unpark(*w);
+    if (self.current_wait()->settle(wait::Outcome::timed_out)) self.loop_->post(self);
     // else somebody was quicker, and it is or will be on the ready list
 }
 
 void TaskBase::on_ready(loop::Ready& r) noexcept { static_cast<TaskBase&>(r).step(); }
 
 void TaskBase::step() noexcept {
-    if (wait::Wait* const w = std::exchange(settled_, nullptr)) {
-        if (!resume_step(*w)) return;
-        leaf_ = std::coroutine_handle<>::from_address(w->continuation());
+    // In a wait it is put on the ready list only once that has been settled.
+    if (wait::Pause* const w = current_wait()) {
+        if (!w->has_steps())
+            end_pause(*w);
+        else if (!resume_step(static_cast<wait::Wait&>(*w)))
+            return;
     }
     const std::int64_t start = loop_->get_debug() ? base::monotonic_ns() : 0;
     wait::Agent* const outer = wait::detail::current;
     wait::detail::current = this;
-    bool ended = false;
     if (!started_) {
         started_ = true;
         if (cancel_requested()) [[unlikely]] { // its body never runs
@@ -173,17 +180,15 @@ void TaskBase::step() noexcept {
                 error = std::current_exception();
             }
             store_error(std::move(error));
-            ended = true;
+            ended_ = true;
         }
     }
-    if (!ended) {
-        leaf_.resume();
-        ended = root_.done();
-    }
+    if (!ended_) leaf_.resume(); // a root that ends sets ended_, and itself as the leaf
     if (start != 0) [[unlikely]]
         loop_->ran_since(start, "task", name());
+    const bool ended = ended_;
     if (ended) {
-        std::exchange(root_, {}).destroy();
+        std::exchange(leaf_, {}).destroy();
         drop_call();
         end_locals();
     }
@@ -200,7 +205,8 @@ void TaskBase::finish() noexcept {
     {
         os::MutexGuard guard(mutex_);
         state_.store(end, memory_order_release); // meets done()
-        while (base::ListNode* n = observers_.pop_front()) {
+        while (base::ListNode* n = observers_) {
+            remove(*n);
             wait::Wait* const w = static_cast<TaskObserver*>(n)->waiter();
             // One that was cancelled first finds itself unlinked, and goes.
             if (!w || w->settle(wait::Outcome::woken)) told.push_back(*n);
@@ -220,7 +226,7 @@ void TaskBase::observe(TaskObserver& observer) noexcept {
     {
         os::MutexGuard guard(mutex_);
         if (!done()) {
-            observers_.push_back(observer);
+            add(observer);
             return;
         }
     }
@@ -234,8 +240,31 @@ void TaskBase::observe(TaskObserver& observer) noexcept {
 bool TaskBase::unobserve(TaskObserver& observer) noexcept {
     os::MutexGuard guard(mutex_);
     if (done() || !observer.linked()) return false;
-    base::IntrusiveList::remove(observer);
+    remove(observer);
     return true;
+}
+
+void TaskBase::add(TaskObserver& observer) noexcept {
+    if (!observers_) {
+        observer.prev = observer.next = &observer;
+        observers_ = &observer;
+        return;
+    }
+    observer.prev = observers_->prev;
+    observer.next = observers_;
+    observers_->prev->next = &observer;
+    observers_->prev = &observer;
+}
+
+void TaskBase::remove(base::ListNode& observer) noexcept {
+    if (observer.next == &observer) {
+        observers_ = nullptr;
+    } else {
+        if (observers_ == &observer) observers_ = observer.next;
+        observer.prev->next = observer.next;
+        observer.next->prev = observer.prev;
+    }
+    observer.prev = observer.next = nullptr;
 }
 
 void TaskBase::last_owner_left() noexcept {
@@ -253,7 +282,7 @@ void TaskBase::last_owner_left() noexcept {
 
 std::vector<std::source_location> TaskBase::stack() const {
     std::vector<std::source_location> all;
-    if (done() || !root_ || !leaf_) return all;
+    if (done() || !leaf_) return all;
     for (const detail::PromiseBase* p = &detail::PromiseBase::of(leaf_); p; p = p->caller_promise())
         all.push_back(p->where());
     return all;
@@ -277,7 +306,7 @@ bool JoinOp::try_now(Deadline deadline) {
     if (task_.done() || deadline.is_poll()) return true;
     const TaskBase* const me = detail::running_task();
     // Who waits for whom on this loop stands still while this task runs.
-    for (const TaskBase* t = &task_; me; t = &static_cast<const JoinOp*>(t->current_wait())->task_) {
+    for (const TaskBase* t = &task_; me; t = &static_cast<JoinOp*>(t->current_wait())->task_) {
         if (t == me)
             throw UsageError(t == &task_ ? "a task awaits itself; it would wait for ever"
                                          : "tasks await each other in a circle; they would wait for ever");
@@ -297,7 +326,7 @@ bool JoinOp::step() noexcept {
     arm();
     os::MutexGuard guard(task_.mutex_);
     if (task_.done()) return true;
-    task_.observers_.push_back(link_);
+    task_.add(link_);
     return false;
 }
 
@@ -355,10 +384,11 @@ bool TaskRef::remove_done_callback(std::uint64_t number) const noexcept {
     std::unique_ptr<DoneCallback> found;
     {
         os::MutexGuard guard(base().mutex_);
-        for (base::ListNode* n = base().observers_.front(); n; n = base().observers_.after(*n)) {
+        base::ListNode* const first = base().observers_;
+        for (base::ListNode* n = first; n; n = n->next == first ? nullptr : static_cast<base::ListNode*>(n->next)) {
             auto* callback = dynamic_cast<DoneCallback*>(static_cast<TaskObserver*>(n));
             if (!callback || callback->number != number) continue;
-            base::IntrusiveList::remove(*n);
+            base().remove(*n);
             found.reset(callback);
             break;
         }
@@ -394,6 +424,12 @@ TaskBase* running_task() noexcept {
     wait::Agent* const a = wait::detail::current;
     return a && a->kind() == wait::AgentKind::coroutine && EventLoop::running_or_null() ? static_cast<TaskBase*>(a)
                                                                                         : nullptr;
+}
+
+void PromiseBase::tell_task() noexcept {
+    TaskBase& task = *reinterpret_cast<TaskBase*>(link_ & ~flags);
+    task.leaf_ = handle();
+    task.ended_ = true;
 }
 
 void throw_awaited_before() {

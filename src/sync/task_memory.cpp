@@ -22,16 +22,14 @@ constexpr bool pooled = true;
 #endif
 
 constexpr std::size_t line = 64; // a block of a whole line is on one
-constexpr std::size_t sizes[] = {64, 96, 128, 192, 256};
+// Those of 64, 128, 192 and 256 bytes begin on a line.
+constexpr std::size_t sizes[] = {64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256};
 constexpr std::size_t kinds = std::size(sizes);
+static_assert(sizes[(65 - 49) / 16] == 80 && sizes[(80 - 49) / 16] == 80 && sizes[(256 - 49) / 16] == 256);
 constexpr std::uint32_t batch = 128;
 constexpr std::size_t first_slab = std::size_t{32} * 1024, largest_slab = std::size_t{32} * 1024 * 1024;
 
-std::size_t kind_of(std::size_t bytes) noexcept {
-    for (std::size_t k = 0; k < kinds; ++k)
-        if (bytes <= sizes[k]) return k;
-    return kinds;
-}
+std::size_t kind_of(std::size_t bytes) noexcept { return bytes <= 64 ? 0 : bytes > 256 ? kinds : (bytes - 49) / 16; }
 
 struct Block {
     Block* next;       // in its batch

@@ -90,14 +90,14 @@ class ThreadAgent final : public Agent {
   public:
     ThreadAgent(std::string_view name, bool held_at_end) noexcept
         : Agent(AgentKind::thread), held_at_end_(held_at_end), native_id_(os::current_thread_id()) {
-        init_name(name);
+        keep(name);
     }
     void after_fork() noexcept {
         os::forget_thread_id();
         native_id_ = os::current_thread_id();
     }
 
-    void unpark(Wait&) noexcept override {
+    void unpark(Pause&) noexcept override {
         FAULT_POINT("wait.before_unpark");
         // release: meets the acquire in park(): what the waker did before is visible to who wakes up.
         if (word_.exchange(token, memory_order_release) == sleeping) os::futex_wake(word_, 1);
@@ -141,8 +141,15 @@ class ThreadAgent final : public Agent {
     }
 
     std::int64_t native_id() const noexcept override { return native_id_; }
+    void keep_name(std::string_view name) noexcept override { keep(name); }
+    void copy_name(char (&to)[32]) const noexcept override { std::memcpy(to, name_, sizeof to); }
 
   private:
+    void keep(std::string_view name) noexcept {
+        const std::size_t n = name.size() < sizeof name_ - 1 ? name.size() : sizeof name_ - 1;
+        if (n != 0) std::memcpy(name_, name.data(), n); // an empty view may have no address
+        std::memset(name_ + n, 0, sizeof name_ - n);
+    }
     void hold() noexcept {
         parked_.store(false, memory_order_seq_cst);               // it runs, and then
         while (end_state.load(memory_order_seq_cst) == holding) { // looks; meets is_harmless()
@@ -187,6 +194,7 @@ class ThreadAgent final : public Agent {
     os::FutexWord word_{idle};
     const bool held_at_end_;
     std::int64_t native_id_;
+    char name_[32] = {};
 };
 
 // In the thread's own storage, so that becoming an agent can't fail; destroyed by a pthread key, after all thread_locals
@@ -270,22 +278,26 @@ void set_blocking_call_policy(BlockingCallPolicy policy) noexcept { policy_now.s
 
 Agent::Agent(AgentKind kind) noexcept : kind_(kind), id_(next_id.fetch_add(1, memory_order_relaxed)) {}
 
-void Agent::bind(Wait& w, Deadline deadline) noexcept {
-    w.agent_ = this;
+void Agent::bind(Pause& w, Deadline deadline) noexcept {
     w.deadline_ = deadline;
     w.since_ns_ = base::monotonic_ns();
     ++waits_;
 }
 
+void Agent::bind(Wait& w, Deadline deadline) noexcept {
+    w.agent_ = this;
+    bind(static_cast<Pause&>(w), deadline);
+}
+
 // Publishes the wait. True: the wait is not settled by this call: park. False: a cancellation was pending, and settled it.
-bool Agent::begin(Wait& w) noexcept {
+bool Agent::begin(Pause& w) noexcept {
     current_.store(reinterpret_cast<std::uintptr_t>(&w), memory_order_seq_cst); // a4; meets c2
     if (cancel_requested_.load(memory_order_seq_cst) && w.interruptible())      // a5; meets c1
         return !w.settle(Outcome::cancelled);
     return true;
 }
 
-void Agent::end(Wait& w) noexcept {
+void Agent::end(Pause& w) noexcept {
     std::uintptr_t mine = reinterpret_cast<std::uintptr_t>(&w);
     const std::uintptr_t alone = mine;
     // acq_rel: acquire meets unclaim(): the claimer has done reading; release: meets the next claim_current().
@@ -295,19 +307,19 @@ void Agent::end(Wait& w) noexcept {
     }
 }
 
-Wait* Agent::claim_current() const noexcept {
+Pause* Agent::claim_current() const noexcept {
     for (int turns = 0;; ++turns) {
         std::uintptr_t seen = current_.load(memory_order_seq_cst); // c2; meets a4
         if (seen == 0) return nullptr;
         if (!(seen & claimed) &&
             // acquire: meets begin(): the Wait's fields are visible.
             current_.compare_exchange_weak(seen, seen | claimed, memory_order_acquire, memory_order_relaxed))
-            return reinterpret_cast<Wait*>(seen);
+            return reinterpret_cast<Pause*>(seen);
         turns < 100 ? cpu_relax() : os::yield_core();
     }
 }
 
-void Agent::unclaim(Wait* w) const noexcept {
+void Agent::unclaim(Pause* w) const noexcept {
     // release: meets end(). Nobody else writes while the claim is held.
     current_.store(reinterpret_cast<std::uintptr_t>(w), memory_order_release);
 }
@@ -366,9 +378,24 @@ bool Agent::resume_step(Wait& w) noexcept {
     return ended;
 }
 
+bool Agent::begin_pause(Pause& w, Deadline deadline) noexcept {
+    bind(w, deadline);
+    arm_timer(w, deadline);
+    parked_.store(true, memory_order_relaxed); // a hint
+    if (begin(w)) return true;
+    end_pause(w);
+    return false;
+}
+
+void Agent::end_pause(Pause& w) noexcept {
+    parked_.store(false, memory_order_relaxed);
+    end(w);
+    disarm_timer(w);
+}
+
 void Agent::cancel() noexcept {
     cancel_requested_.store(true, memory_order_seq_cst); // c1; meets a5
-    Wait* w = claim_current();
+    Pause* const w = claim_current();
     if (!w) return;
     FAULT_POINT("wait.cancel_claimed");
     // c4; relaxed: a request that was taken before this wait began was so before a4, which the claim has acquired.

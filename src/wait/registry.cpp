@@ -184,7 +184,9 @@ std::string Registry::describe() {
         std::snprintf(address, sizeof address, "%p", a.object);
         char seconds[32];
         std::snprintf(seconds, sizeof seconds, "%.3f s", static_cast<double>(now - a.since_ns) / 1e9);
-        text += std::string("waits in ") + a.site->object + '.' + a.site->call + " of " + address + " for " + seconds;
+        text += std::string("waits in ") + a.site->object + '.' + a.site->call;
+        if (a.object) text += std::string(" of ") + address;
+        text += std::string(" for ") + seconds;
         if (a.holder) {
             const auto* holder = find(all, a.holder);
             text += holder ? ", held by " + (holder->id == a.id ? "itself" : label(*holder))
@@ -221,12 +223,12 @@ Agent::Snapshot Agent::snapshot() const noexcept {
     s.agent = this;
     s.id = id_;
     s.kind = kind_;
-    std::memcpy(s.name, name_, sizeof s.name); // the caller holds the registry's lock, as set_name does
+    copy_name(s.name); // the caller holds the registry's lock, as set_name does
     s.native_id = native_id();
     s.parked = parked_.load(memory_order_relaxed); // a hint
-    if (Wait* w = claim_current()) {
+    if (Pause* const w = claim_current()) {
         s.site = &w->site();
-        s.object = w->object();
+        s.object = w->has_steps() ? static_cast<Waiter*>(w)->object() : nullptr;
         s.since_ns = w->since_ns();
         s.has_deadline = !w->deadline().is_forever();
         s.deadline_ns = w->deadline().monotonic_ns();
@@ -243,13 +245,7 @@ Agent::Snapshot Agent::snapshot() const noexcept {
 void Agent::set_name(std::string_view name) noexcept {
     Agents& all = agents();
     os::MutexGuard guard(all.mutex);
-    init_name(name);
-}
-
-void Agent::init_name(std::string_view name) noexcept {
-    const std::size_t n = name.size() < sizeof name_ - 1 ? name.size() : sizeof name_ - 1;
-    if (n != 0) std::memcpy(name_, name.data(), n); // an empty view may have no address
-    std::memset(name_ + n, 0, sizeof name_ - n);
+    keep_name(name);
 }
 
 void dump_agents() noexcept {

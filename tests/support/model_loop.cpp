@@ -12,7 +12,7 @@ namespace sennit::testing {
 
 TestTask::TestTask(TestLoop& loop, std::function<Co<void>()> body, std::string_view name)
     : Agent(wait::AgentKind::coroutine), loop_(loop), body_(std::move(body)) {
-    set_name(name);
+    keep_name(name);
     wait::Registry::add(*this);
 }
 
@@ -23,15 +23,15 @@ TestTask::~TestTask() {
 
 bool TestTask::park(wait::Wait&, Deadline) noexcept { std::abort(); } // coroutines suspend
 
-void TestTask::unpark(wait::Wait& w) noexcept { loop_.post(w); }
+void TestTask::unpark(wait::Pause& w) noexcept { loop_.post(static_cast<wait::Wait&>(w)); }
 
-void TestTask::arm_timer(wait::Wait& w, Deadline deadline) noexcept {
+void TestTask::arm_timer(wait::Pause& w, Deadline deadline) noexcept {
     if (deadline.is_forever()) return;
-    timer_ = loop_.timers_.emplace(deadline.monotonic_ns(), &w);
+    timer_ = loop_.timers_.emplace(deadline.monotonic_ns(), static_cast<wait::Wait*>(&w));
     has_timer_ = true;
 }
 
-void TestTask::disarm_timer(wait::Wait&) noexcept {
+void TestTask::disarm_timer(wait::Pause&) noexcept {
     if (has_timer_) loop_.timers_.erase(timer_);
     has_timer_ = false;
 }

@@ -125,7 +125,7 @@ class TestLoop;
 class TestTask final : public wait::Agent {
   public:
     ~TestTask();
-    void unpark(wait::Wait& w) noexcept override;
+    void unpark(wait::Pause& w) noexcept override;
     /// Set when the coroutine has ended.
     sync::Event& done() noexcept { return done_; }
     /// What the coroutine threw; nullptr when it ended well. After done().
@@ -135,8 +135,10 @@ class TestTask final : public wait::Agent {
 
   protected:
     bool park(wait::Wait&, Deadline) noexcept override;
-    void arm_timer(wait::Wait& w, Deadline deadline) noexcept override;
-    void disarm_timer(wait::Wait& w) noexcept override;
+    void keep_name(std::string_view name) noexcept override { name_ = name; }
+    void copy_name(char (&to)[32]) const noexcept override { to[name_.copy(to, sizeof to - 1)] = '\0'; }
+    void arm_timer(wait::Pause& w, Deadline deadline) noexcept override;
+    void disarm_timer(wait::Pause& w) noexcept override;
 
   private:
     friend class TestLoop;
@@ -152,6 +154,7 @@ class TestTask final : public wait::Agent {
     sync::Event done_;
     std::multimap<std::int64_t, wait::Wait*>::iterator timer_{};
     bool has_timer_ = false;
+    std::string name_;
     // In the loop's inbox. Not the Wait's own node: a cancelled waiter is still linked in its object's queue.
     struct Ready : base::ListNode {
         wait::Wait* wait = nullptr;

@@ -141,13 +141,13 @@ class PromiseBase {
     // ---- who awaits this coroutine
     /// The coroutine to go on with when this one ends; the noop coroutine when it is a task's root.
     [[nodiscard]] std::coroutine_handle<> caller() const noexcept {
-        void* const address = reinterpret_cast<void*>(link_ & ~flags);
+        void* const address = link_ & root ? nullptr : reinterpret_cast<void*>(link_ & ~flags);
         return address ? std::coroutine_handle<>::from_address(address)
                        : static_cast<std::coroutine_handle<>>(std::noop_coroutine());
     }
     /// Its promise; nullptr for a root, and where the caller is a coroutine of another library.
     [[nodiscard]] PromiseBase* caller_promise() const noexcept {
-        return (link_ & ~flags) && !(link_ & foreign) ? &of(caller()) : nullptr;
+        return (link_ & ~flags) && !(link_ & (foreign | root)) ? &of(caller()) : nullptr;
     }
     /// By the caller's await_suspend: resumes this coroutine on behalf of `caller`. False: it has handed back, and the caller goes
     /// on at once. True: it waits, and will transfer to the caller when it hands back.
@@ -170,8 +170,11 @@ class PromiseBase {
             link_ = 0;
             return std::noop_coroutine(); // back into the caller's await_suspend
         }
+        if (link_ & root) tell_task();
         return caller();
     }
+    /// By the task whose first coroutine this is, before it runs.
+    void set_root(TaskBase& task) noexcept { link_ = reinterpret_cast<std::uintptr_t>(&task) | root; }
     /// By await_suspend of whatever this coroutine awaits.
     void suspended_at(std::source_location where) noexcept { where_ = where; }
     [[nodiscard]] std::source_location where() const noexcept { return where_; }
@@ -183,9 +186,10 @@ class PromiseBase {
 
   private:
     std::source_location where_; // where it was suspended last
-    static constexpr std::uintptr_t nested = 1, foreign = 2, flags = 3;
-    // The caller's frame, with two flags: it runs this one from within its await_suspend; its promise is no PromiseBase. 0: a
-    // root, or it has handed back.
+    static constexpr std::uintptr_t nested = 1, foreign = 2, root = 4, flags = 7;
+    void tell_task() noexcept;
+    // The caller's frame, with flags: it runs this one from within its await_suspend; its promise is no PromiseBase. Or the task,
+    // with `root`. 0: nobody yet, or it has handed back.
     std::uintptr_t link_ = 0;
 };
 

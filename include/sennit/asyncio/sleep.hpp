@@ -2,7 +2,6 @@
 
 #include <sennit/asyncio/task.hpp>
 #include <sennit/base/deadline.hpp>
-#include <sennit/sync/awaitable.hpp>
 #include <sennit/wait/waiter.hpp>
 
 #include <coroutine>
@@ -10,23 +9,10 @@
 
 namespace sennit::asyncio {
 
-/// The wait of sleep().
-class SleepOp final : public wait::Wait {
-  public:
-    SleepOp() noexcept : Wait(nullptr, sleep_site) {}
-    bool step() noexcept override;
-
-  private:
-    static const wait::WaitSite sleep_site;
-    bool began_ = false;
-};
-
 /// What sleep() gives: co_await it, once, in the full expression that made it.
-class [[nodiscard]] Sleep {
+class [[nodiscard]] Sleep final : private wait::Pause {
   public:
-    explicit Sleep(Deadline until) noexcept : until_(until) {}
-    Sleep(const Sleep&) = delete;
-    Sleep& operator=(const Sleep&) = delete;
+    explicit Sleep(Deadline until) noexcept : Pause(until.is_poll() ? turn_site : sleep_site) { set_deadline(until); }
     bool await_ready() const noexcept { return false; }
     template <class P>
     bool await_suspend(std::coroutine_handle<P> caller, std::source_location where = std::source_location::current()) {
@@ -37,9 +23,8 @@ class [[nodiscard]] Sleep {
     [[nodiscard]] Deadline until() const noexcept { return until_; }
 
   private:
+    static const wait::WaitSite sleep_site, turn_site;
     bool suspend(std::coroutine_handle<> caller);
-    Deadline until_;
-    SleepOp op_;
 };
 
 /// Suspends the task for a while; zero and negative durations: for one turn of the loop.       Python: asyncio.sleep

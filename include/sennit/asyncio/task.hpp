@@ -107,8 +107,13 @@ class TaskBase : public wait::Agent, public loop::Ready, public loop::Timer {
         leaf_ = h;
         loop_->post(*this);
     }
+    /// Suspends `h` for nothing but time. False: a cancellation was asked for before: go on, `w` says so.
+    bool sleep(wait::Pause& w, Deadline until, std::coroutine_handle<> h) noexcept {
+        leaf_ = h;
+        return begin_pause(w, until);
+    }
     void throw_cancelled() override;
-    void unpark(wait::Wait& w) noexcept override;
+    void unpark(wait::Pause& w) noexcept override;
 
     static void* operator new(std::size_t bytes) { return FrameMemory::take(bytes); }
     static void operator delete(void* memory, std::size_t bytes) noexcept { FrameMemory::give_back(memory, bytes); }
@@ -124,12 +129,15 @@ class TaskBase : public wait::Agent, public loop::Ready, public loop::Timer {
     virtual void store_error(std::exception_ptr error) noexcept = 0;
 
     bool park(wait::Wait& w, Deadline deadline) noexcept override;
-    void arm_timer(wait::Wait& w, Deadline deadline) noexcept override;
-    void disarm_timer(wait::Wait& w) noexcept override;
+    void arm_timer(wait::Pause& w, Deadline deadline) noexcept override;
+    void disarm_timer(wait::Pause& w) noexcept override;
+    void keep_name(std::string_view name) noexcept override;
+    void copy_name(char (&to)[32]) const noexcept override;
 
   private:
     friend class TaskRef;
     friend class JoinOp;
+    friend class detail::PromiseBase;
     struct Extra;
     enum class State : std::uint8_t { pending, finished, failed, cancelled };
     static void on_ready(loop::Ready& r) noexcept;
@@ -138,19 +146,24 @@ class TaskBase : public wait::Agent, public loop::Ready, public loop::Timer {
     void finish() noexcept;
     void last_owner_left() noexcept;
     Extra& extra();
+    void add(TaskObserver& observer) noexcept SENNIT_REQUIRES(mutex_);
+    void remove(base::ListNode& observer) noexcept SENNIT_REQUIRES(mutex_);
 
     EventLoop* loop_;
-    std::coroutine_handle<> leaf_; // what to resume; before the first step the root
-    std::coroutine_handle<> root_;
-    wait::Wait* settled_ = nullptr; // the wait whose end put it on the ready list; nullptr: it just goes on
-    Extra* extra_ = nullptr;        // what few tasks have; guarded by a lock of all tasks
-    base::IntrusiveList observers_ SENNIT_GUARDED_BY(mutex_);
+    std::coroutine_handle<> leaf_; // what to resume; before the first step and after the last one the root
+    Extra* extra_ = nullptr;       // what few tasks have; guarded by a lock of all tasks
+    // A ring of TaskObservers, oldest first.
+    base::ListNode* observers_ SENNIT_GUARDED_BY(mutex_) = nullptr;
     os::Mutex mutex_;
     atomic<std::uint32_t> references_{1}; // who made it; from start() till it is done the loop has one, too
     atomic<int> cancelling_{0};           // relaxed: a count
     atomic<State> state_{State::pending};
     atomic<bool> error_seen_{false}; // relaxed: the last owner is ordered after all others
     bool started_ = false;
+    bool ended_ = false; // the root has
+};
+atomic<bool> error_seen_{false}; // relaxed: the last owner is ordered after all others
+bool started_ = false;
 };
 
 /// The wait of `co_await task`.

@@ -50,7 +50,7 @@ class Agent : public base::ListNode {
     /// Wakes the agent that armed `w`. Called once by who won `w`, outside of every lock, as its last touch of both.
     /// Never waits. From a signal handler: no. After a cancellation `w` is still linked in its object's queue: a ready
     /// list needs a node of its own.
-    virtual void unpark(Wait& w) noexcept = 0;
+    virtual void unpark(Pause& w) noexcept = 0;
 
     /// Asks for cancellation: the wait that the agent is in, or else the next one that it really has to wait in, ends
     /// `cancelled`, once. From anywhere, any time while the agent lives. Never waits.
@@ -61,7 +61,7 @@ class Agent : public base::ListNode {
     /// Throws what a cancelled wait throws in this kind of agent; clears the request. Default: CancelledError.
     [[noreturn]] virtual void throw_cancelled();
 
-    /// At most 31 bytes are kept. Thread-safe.
+    /// The list of agents shows at most 31 bytes. Thread-safe.
     void set_name(std::string_view name) noexcept;
 
     /// What an agent is doing, copied out for the list of agents.
@@ -98,37 +98,44 @@ class Agent : public base::ListNode {
     virtual bool park(Wait& w, Deadline deadline) noexcept = 0;
     /// Coroutine kinds: from now on the loop settles `w` as `timed_out` when the deadline comes (and then, like everybody
     /// who wins, sees to it that resume_step is called). A deadline of forever arms nothing.
-    virtual void arm_timer(Wait&, Deadline) noexcept {}
-    virtual void disarm_timer(Wait&) noexcept {}
+    virtual void arm_timer(Pause&, Deadline) noexcept {}
+    virtual void disarm_timer(Pause&) noexcept {}
     /// Coroutine kinds, by the loop, once after `w` has been settled: the next step. True: ended, resume
     /// w.continuation(). False: it waits again, unpark() will come again.
     bool resume_step(Wait& w) noexcept;
+    /// The same two for a wait for nothing but time. False: a cancellation was asked for before, and has ended it.
+    bool begin_pause(Pause& w, Deadline deadline) noexcept;
+    void end_pause(Pause& w) noexcept;
     virtual std::int64_t native_id() const noexcept { return 0; }
     /// The wait the agent is in; nullptr: none. On the thread where the agent runs: it can't leave it meanwhile.
-    [[nodiscard]] Wait* current_wait() const noexcept {
-        return reinterpret_cast<Wait*>(current_.load(memory_order_relaxed) & ~claimed);
+    [[nodiscard]] Pause* current_wait() const noexcept {
+        return reinterpret_cast<Pause*>(current_.load(memory_order_relaxed) & ~claimed);
     }
-    /// set_name() while nobody else knows the agent.
-    void init_name(std::string_view name) noexcept;
+    /// Keeps a name, and copies it (the first 31 bytes and a 0). Under the lock of the list of agents. Default: no name.
+    virtual void keep_name(std::string_view) noexcept {}
+    virtual void copy_name(char (&to)[32]) const noexcept { to[0] = '\0'; }
 
+  private:
+    // `current_` is the wait the agent is in, with bit 0 as a claim: whoever set the bit may read the Pause, and the agent
+    // does not leave the wait until the bit is gone.
+    static constexpr std::uintptr_t claimed = 1;
+    Pause* claim_current() const noexcept;
+    void unclaim(Pause* w) const noexcept;
+    void bind(Pause& w, Deadline deadline) noexcept;
+    void bind(Wait& w, Deadline deadline) noexcept;
+    bool begin(Pause& w) noexcept;
+    bool advance(Wait& w) noexcept;
+    void end(Pause& w) noexcept;
+
+    mutable atomic<std::uintptr_t> current_{0};
+    std::uint32_t waits_ = 0; // changed by the agent outside of a wait, read under a claim
+    atomic<bool> cancel_requested_{false};
+    AgentKind kind_;
+
+  protected:
     atomic<bool> parked_{false}; // for snapshot() and tests: relaxed hints
 
   private:
-    // `current_` is the wait the agent is in, with bit 0 as a claim: whoever set the bit may read the Wait, and the agent
-    // does not leave the wait until the bit is gone.
-    static constexpr std::uintptr_t claimed = 1;
-    Wait* claim_current() const noexcept;
-    void unclaim(Wait* w) const noexcept;
-    void bind(Wait& w, Deadline deadline) noexcept;
-    bool begin(Wait& w) noexcept;
-    bool advance(Wait& w) noexcept;
-    void end(Wait& w) noexcept;
-
-    mutable atomic<std::uintptr_t> current_{0};
-    std::uint64_t waits_ = 0; // changed by the agent outside of a wait, read under a claim
-    atomic<bool> cancel_requested_{false};
-    AgentKind kind_;
-    char name_[32] = {};
     std::uint64_t id_;
 
     void end_locals_slow() noexcept;

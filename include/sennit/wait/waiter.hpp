@@ -28,9 +28,9 @@ struct WaitSite {
     std::uint64_t (*holder)(const void* object) noexcept = nullptr;
 };
 
-/// A node in the frame (stack or coroutine frame) of an agent that waits.
+/// How a wait ends, and what the list of agents tells about it: of itself a wait for nothing but time.
 ///
-/// One atomic state, and one rule that carries every primitive of sennit:
+/// It lies in the frame (stack or coroutine frame) of an agent that waits. One atomic state, and one rule that carries every primitive of sennit:
 ///
 ///     waiting --> woken | timed_out | cancelled      by compare-exchange, so exactly one party wins
 ///
@@ -42,10 +42,10 @@ struct WaitSite {
 /// * A waiter that wins by itself unlinks itself from its queue, under the queue's lock.
 ///
 /// tests/model/waiter.pml proves the rule; tests/model runs this code under a seeded scheduler.
-class Waiter : public base::ListNode {
+class Pause {
   public:
-    Waiter(const Waiter&) = delete;
-    Waiter& operator=(const Waiter&) = delete;
+    Pause(const Pause&) = delete;
+    Pause& operator=(const Pause&) = delete;
 
     /// Ends the wait with `how`, if nothing else has. True for the one who did.
     bool settle(Outcome how) noexcept {
@@ -57,32 +57,56 @@ class Waiter : public base::ListNode {
     /// acquire: meets settle(). What the winner did before is visible.
     [[nodiscard]] Outcome outcome() const noexcept { return state_.load(memory_order_acquire); }
 
-    [[nodiscard]] Agent& agent() const noexcept { return *agent_; }
-    [[nodiscard]] const void* object() const noexcept { return object_; }
     [[nodiscard]] const WaitSite& site() const noexcept { return *site_; }
     /// CLOCK_MONOTONIC nanoseconds when the wait began.
     [[nodiscard]] std::int64_t since_ns() const noexcept { return since_ns_; }
     [[nodiscard]] Deadline deadline() const noexcept { return deadline_; }
+    /// False while neither deadline nor cancellation may end it (Condition taking its lock again).
+    [[nodiscard]] bool interruptible() const noexcept { return interruptible_; }
+    /// How many times a thread may look for the wake-up before it sleeps; 0 where a wake-up is not imminent.
+    [[nodiscard]] std::uint32_t spins() const noexcept { return spins_; }
+    /// Whether it is a Wait, that goes on by steps.
+    [[nodiscard]] bool has_steps() const noexcept { return has_steps_; }
 
   protected:
-    Waiter(const void* object, const WaitSite& site) noexcept : object_(object), site_(&site) {}
-    ~Waiter() = default;
+    explicit Pause(const WaitSite& site, bool has_steps = false) noexcept : has_steps_(has_steps), site_(&site) {}
+    ~Pause() = default;
 
     /// Makes the node ready to wait (again). By the agent itself, before it links the node.
     /// relaxed: linking happens under the queue's lock, which orders it for every notifier.
     void arm() noexcept { state_.store(Outcome::waiting, memory_order_relaxed); }
 
+    /// Before it begins.
+    void set_deadline(Deadline deadline) noexcept { deadline_ = deadline; }
     /// Begins to count the waiting time anew, for a wait of several parts. By the agent itself, within step().
     void restart_since() noexcept { since_ns_ = base::monotonic_ns(); }
 
+    bool interruptible_ = true;
+    std::uint16_t spins_ = 0;
+
   private:
     friend class Agent;
+    const bool has_steps_;
     atomic<Outcome> state_{Outcome::waiting};
-    plain<Agent*> agent_ = nullptr;
-    const void* object_;
     const WaitSite* site_;
     plain<std::int64_t> since_ns_ = 0;
     plain<Deadline> deadline_;
+};
+
+/// A wait for an object: a node in its queue.
+class Waiter : public Pause, public base::ListNode {
+  public:
+    [[nodiscard]] Agent& agent() const noexcept { return *agent_; }
+    [[nodiscard]] const void* object() const noexcept { return object_; }
+
+  protected:
+    Waiter(const void* object, const WaitSite& site) noexcept : Pause(site, true), object_(object) {}
+    ~Waiter() = default;
+
+  private:
+    friend class Agent;
+    plain<Agent*> agent_ = nullptr;
+    const void* object_;
 };
 
 /// A call that may wait, as a small state machine: the one form in which every primitive is written, whoever waits.
@@ -96,10 +120,6 @@ class Wait : public Waiter {
     /// By the agent itself. Never throws: what went wrong is kept and thrown at the face.
     virtual bool step() noexcept = 0;
 
-    /// False while neither deadline nor cancellation may end it (Condition taking its lock again).
-    [[nodiscard]] bool interruptible() const noexcept { return interruptible_; }
-    /// How many times a thread may look for the wake-up before it sleeps; 0 where a wake-up is not imminent.
-    [[nodiscard]] std::uint32_t spins() const noexcept { return spins_; }
     /// The coroutine to resume once the wait has ended (std::coroutine_handle<>::address); nullptr in a blocking wait.
     [[nodiscard]] void* continuation() const noexcept { return continuation_; }
     void set_continuation(void* handle_address) noexcept { continuation_ = handle_address; }
@@ -107,8 +127,6 @@ class Wait : public Waiter {
   protected:
     using Waiter::Waiter;
     ~Wait() = default;
-    bool interruptible_ = true;
-    std::uint32_t spins_ = 0;
 
   private:
     void* continuation_ = nullptr;

@@ -32,82 +32,20 @@ namespace {
 using namespace std::chrono_literals;
 using testing::Co;
 
-/// A coroutine as an agent on an EventLoop, and no more: asyncio's Task is a layer above.
-class LoopTask final : public wait::Agent {
+/// A task that stops its loop when it ends.
+class LoopTask {
   public:
     LoopTask(EventLoop& loop, std::function<Co<void>()> body)
-        : Agent(wait::AgentKind::coroutine), loop_(loop), body_(std::move(body)), ready_(*this), timer_(*this) {
-        wait::Registry::add(*this);
-        root_ = run_body().release();
-        next_ = root_;
-        loop_.post(ready_);
+        : task_(asyncio::create_task_on(loop, {}, std::move(body))) {
+        task_.add_done_callback([&loop](const asyncio::TaskRef&) { loop.stop(); });
     }
-    ~LoopTask() {
-        root_.destroy();
-        wait::Registry::remove(*this);
-    }
-    void unpark(wait::Wait& w) noexcept override {
-        settled_ = &w;
-        loop_.post_from_anywhere(ready_);
-    }
-    [[nodiscard]] bool done() const noexcept { return done_; }
-    void rethrow() const {
-        if (error_) std::rethrow_exception(error_);
-    }
-
-  protected:
-    bool park(wait::Wait&, Deadline) noexcept override { std::abort(); }
-    void arm_timer(wait::Wait& w, Deadline deadline) noexcept override {
-        timer_.wait = &w;
-        loop_.arm(timer_, deadline);
-    }
-    void disarm_timer(wait::Wait&) noexcept override { loop_.disarm(timer_); }
+    [[nodiscard]] bool done() const noexcept { return task_.done(); }
+    void rethrow() const { task_.result(); }
+    [[nodiscard]] wait::Agent& agent() const noexcept { return task_.base(); }
+    void cancel() const { agent().cancel(); }
 
   private:
-    struct Node final : Ready {
-        explicit Node(LoopTask& task) : task(task) {
-            run = [](Ready& r) noexcept { static_cast<Node&>(r).task.run(); };
-        }
-        LoopTask& task;
-    };
-    struct Limit final : Timer {
-        explicit Limit(LoopTask& task)
-            : Timer([](Timer& t) noexcept {
-                  auto& self = static_cast<Limit&>(t);
-                  if (self.wait->settle(wait::Outcome::timed_out)) self.task.unpark(*self.wait);
-              }),
-              task(task) {}
-        LoopTask& task;
-        wait::Wait* wait = nullptr;
-    };
-    Co<void> run_body() {
-        try {
-            co_await body_();
-        } catch (...) {
-            error_ = std::current_exception();
-        }
-        done_ = true;
-    }
-    void run() noexcept {
-        if (wait::Wait* const w = std::exchange(settled_, nullptr)) {
-            if (!resume_step(*w)) return;
-            next_ = std::coroutine_handle<>::from_address(w->continuation());
-        }
-        wait::Agent* const outer = std::exchange(wait::detail::current, this);
-        next_.resume();
-        wait::detail::current = outer;
-        if (done_) loop_.stop();
-    }
-
-    EventLoop& loop_;
-    std::function<Co<void>()> body_;
-    Node ready_;
-    Limit timer_;
-    wait::Wait* settled_ = nullptr;
-    Co<void>::Handle root_;
-    std::coroutine_handle<> next_;
-    std::exception_ptr error_;
-    bool done_ = false;
+    asyncio::Task<> task_;
 };
 
 std::unique_ptr<Poller> make(const std::string& name) {
@@ -217,7 +155,7 @@ TEST_P(SocketIo, a_cancelled_wait_throws_and_loses_no_byte) {
         }
         got = co_await sock_recv(pair.first.get(), 10);
     });
-    waiter = &task;
+    waiter = &task.agent();
     spawn([&]() -> Co<void> {
         co_await wait_writable(pair.second.get()); // a turn of the kernel's: the other one waits by now
         waiter->cancel();
