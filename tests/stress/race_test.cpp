@@ -130,7 +130,7 @@ TEST(Race, a_semaphore_loses_no_permit_between_notify_time_out_and_cancel) {
     });
     long released = 0;
     {
-        Canceller canceller({taker.agent(), &task});
+        Canceller canceller({taker.agent(), &task.agent()});
         Random random{3};
         while (working > 0) { // somebody may wait without a deadline: release on
             if (permits.value() < 2) {
@@ -289,7 +289,7 @@ TEST(Race, a_lock_is_never_left_held_by_who_timed_out_or_was_cancelled) {
             if (cancelled) ++counts.cancelled;
         }
     });
-    Canceller canceller({a.agent(), &task});
+    Canceller canceller({a.agent(), &task.agent()});
     while (!task.done().is_set()) {
         lock.acquire();
         ++counter;

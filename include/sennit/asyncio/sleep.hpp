@@ -20,7 +20,7 @@ class [[nodiscard]] Sleep final : private wait::Pause {
         return suspend(caller);
     }
     void await_resume() const;
-    [[nodiscard]] Deadline until() const noexcept { return until_; }
+    [[nodiscard]] Deadline until() const noexcept { return deadline(); }
 
   private:
     static const wait::WaitSite sleep_site, turn_site;

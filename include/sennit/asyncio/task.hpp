@@ -162,9 +162,6 @@ class TaskBase : public wait::Agent, public loop::Ready, public loop::Timer {
     bool started_ = false;
     bool ended_ = false; // the root has
 };
-atomic<bool> error_seen_{false}; // relaxed: the last owner is ordered after all others
-bool started_ = false;
-};
 
 /// The wait of `co_await task`.
 class JoinOp final : public wait::Wait {
