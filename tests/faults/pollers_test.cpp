@@ -208,6 +208,31 @@ TEST(F21Pollers, queues_that_overflow_lose_nothing) {
     run_on("small io_uring", several_talk(clients, 3, 3000));
 }
 
+TEST(ForkedPollers, the_child_makes_a_loop_of_its_own_and_the_parents_goes_on) {
+    for (const char* poller : pollers())
+        run_on(poller, [](const char* kind) -> Coro<void> {
+            Listener listener;
+            Task<os::Fd> in_flight = asyncio::create_task(
+                [&listener]() -> Coro<os::Fd> { co_return co_await loop::sock_accept(listener.fd.get()); });
+            co_await several_talk(1, 1, 100); // it waits by now
+            const pid_t child = ::fork();
+            if (child == 0) {
+                ::alarm(60);
+                int code = 1;
+                try {
+                    run_on(kind, several_talk(3, 3, 1000));
+                    code = 0;
+                } catch (const std::exception&) {}
+                ::_exit(code);
+            }
+            int status = 0;
+            EXPECT_EQ(::waitpid(child, &status, 0), child);
+            EXPECT_EQ(status, 0) << kind;
+            const os::Fd client = co_await listener.connect();
+            EXPECT_TRUE(co_await in_flight);
+        }(poller));
+}
+
 TEST(F38Pollers, short_counts_and_calls_that_must_be_repeated_leave_every_byte_in_its_place) {
 #if defined(SENNIT_FAULT_POINTS)
     FaultRow row("F38");
