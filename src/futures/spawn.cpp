@@ -51,7 +51,7 @@ class SpawnHelper {
         const os::MutexGuard guard(mutex_);
         --attached_;
     }
-    void arm(SpawnedBase& s, wait::Wait& w, Deadline deadline) noexcept {
+    void arm(SpawnedBase& s, wait::Pause& w, Deadline deadline) noexcept {
         bool first = false;
         {
             const os::MutexGuard guard(mutex_);
@@ -175,7 +175,7 @@ void SpawnedBase::cancel_and_drop() noexcept {
 
 void SpawnedBase::fail_and_drop(const std::exception_ptr&) noexcept { cancel_and_drop(); }
 
-void SpawnedBase::unpark(wait::Wait& w) noexcept {
+void SpawnedBase::unpark(wait::Pause& w) noexcept {
     settled_ = &w;                                                                     // u1
     if (state_.exchange(State::notified, memory_order_acq_rel) != State::idle) return; // u2
     state_.store(State::running, memory_order_relaxed);                                // nobody else has it
@@ -184,20 +184,22 @@ void SpawnedBase::unpark(wait::Wait& w) noexcept {
 
 bool SpawnedBase::park(wait::Wait&, Deadline) noexcept { std::abort(); } // coroutines suspend: Agent::wait sees to that
 
-void SpawnedBase::arm_timer(wait::Wait& w, Deadline deadline) noexcept {
-    leaf_ = std::coroutine_handle<>::from_address(w.continuation());
+void SpawnedBase::arm_timer(wait::Pause& w, Deadline deadline) noexcept {
+    if (w.has_steps()) continue_with(static_cast<wait::Wait&>(w).continuation());
     if (!deadline.is_forever()) SpawnHelper::instance().arm(*this, w, deadline);
 }
 
-void SpawnedBase::disarm_timer(wait::Wait& w) noexcept {
+void SpawnedBase::disarm_timer(wait::Pause& w) noexcept {
     if (!w.deadline().is_forever()) SpawnHelper::instance().disarm(*this);
 }
 
 // True: it has ended.
 bool SpawnedBase::step() noexcept {
-    if (wait::Wait* const w = std::exchange(settled_, nullptr)) {
-        if (!resume_step(*w)) return false;
-        leaf_ = std::coroutine_handle<>::from_address(w->continuation());
+    if (wait::Pause* const w = std::exchange(settled_, nullptr)) {
+        if (!w->has_steps())
+            end_pause(*w);
+        else if (!resume_step(static_cast<wait::Wait&>(*w)))
+            return false;
     }
     if (!started_) {
         started_ = true;

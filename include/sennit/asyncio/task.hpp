@@ -107,11 +107,6 @@ class TaskBase : public wait::Agent, public loop::Ready, public loop::Timer {
         leaf_ = h;
         loop_->post(*this);
     }
-    /// Suspends `h` for nothing but time. False: a cancellation was asked for before: go on, `w` says so.
-    bool sleep(wait::Pause& w, Deadline until, std::coroutine_handle<> h) noexcept {
-        leaf_ = h;
-        return begin_pause(w, until);
-    }
     void throw_cancelled() override;
     void unpark(wait::Pause& w) noexcept override;
 
@@ -131,6 +126,9 @@ class TaskBase : public wait::Agent, public loop::Ready, public loop::Timer {
     bool park(wait::Wait& w, Deadline deadline) noexcept override;
     void arm_timer(wait::Pause& w, Deadline deadline) noexcept override;
     void disarm_timer(wait::Pause& w) noexcept override;
+    void continue_with(void* handle_address) noexcept override {
+        leaf_ = std::coroutine_handle<>::from_address(handle_address);
+    }
     void keep_name(std::string_view name) noexcept override;
     void copy_name(char (&to)[32]) const noexcept override;
 

@@ -30,7 +30,7 @@ namespace detail {
 ///   notified   it was unparked while the worker that it suspended on was still on its way out: that one goes on with it
 class SpawnedBase : public wait::Agent, public loop::Timer, public sync::Task {
   public:
-    void unpark(wait::Wait& w) noexcept override;
+    void unpark(wait::Pause& w) noexcept override;
     void run() noexcept override;
     // The pool is shut down: it is cancelled, and comes to its end on a helper thread.
     void cancel_and_drop() noexcept override;
@@ -46,8 +46,11 @@ class SpawnedBase : public wait::Agent, public loop::Timer, public sync::Task {
     virtual void store_error(std::exception_ptr error) noexcept = 0;
 
     bool park(wait::Wait& w, Deadline deadline) noexcept override;
-    void arm_timer(wait::Wait& w, Deadline deadline) noexcept override;
-    void disarm_timer(wait::Wait& w) noexcept override;
+    void arm_timer(wait::Pause& w, Deadline deadline) noexcept override;
+    void disarm_timer(wait::Pause& w) noexcept override;
+    void continue_with(void* handle_address) noexcept override {
+        leaf_ = std::coroutine_handle<>::from_address(handle_address);
+    }
 
   private:
     friend class SpawnHelper;
@@ -58,9 +61,9 @@ class SpawnedBase : public wait::Agent, public loop::Timer, public sync::Task {
     ThreadPoolExecutor& pool_;
     std::shared_ptr<SpawnedBase> self_;
     std::coroutine_handle<> root_, leaf_;
-    wait::Wait* settled_ = nullptr; // the wait whose end it goes on with
-    wait::Wait* timed_ = nullptr;   // the one with the timer; under the helper's lock
-    SpawnedBase* next_ = nullptr;   // in the helper's list
+    wait::Pause* settled_ = nullptr; // the wait whose end it goes on with
+    wait::Pause* timed_ = nullptr;   // the one with the timer; under the helper's lock
+    SpawnedBase* next_ = nullptr;    // in the helper's list
     atomic<State> state_{State::running};
     bool started_ = false;
 };

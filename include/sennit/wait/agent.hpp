@@ -47,6 +47,13 @@ class Agent : public base::ListNode {
     /// Throws UsageError when this agent can't suspend (a coroutine awaited something outside of any event loop).
     bool suspend(Wait& w, Deadline deadline);
 
+    /// A coroutine's wait for nothing but time, after which it goes on at `handle_address`. False: a cancellation was asked for
+    /// before: go on, `w` says so.
+    bool sleep(Pause& w, Deadline until, void* handle_address) noexcept {
+        continue_with(handle_address);
+        return begin_pause(w, until);
+    }
+
     /// Wakes the agent that armed `w`. Called once by who won `w`, outside of every lock, as its last touch of both.
     /// Never waits. From a signal handler: no. After a cancellation `w` is still linked in its object's queue: a ready
     /// list needs a node of its own.
@@ -103,6 +110,8 @@ class Agent : public base::ListNode {
     /// Coroutine kinds, by the loop, once after `w` has been settled: the next step. True: ended, resume
     /// w.continuation(). False: it waits again, unpark() will come again.
     bool resume_step(Wait& w) noexcept;
+    /// Coroutine kinds: what sleep() is to resume.
+    virtual void continue_with(void*) noexcept {}
     /// The same two for a wait for nothing but time. False: a cancellation was asked for before, and has ended it.
     bool begin_pause(Pause& w, Deadline deadline) noexcept;
     void end_pause(Pause& w) noexcept;
