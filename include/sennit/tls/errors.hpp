@@ -3,6 +3,7 @@
 #include <sennit/base/errors.hpp>
 
 #include <string>
+#include <utility>
 
 namespace sennit::ssl {
 
