@@ -1,11 +1,16 @@
-// Python's multiprocessing: so far its shared memory and its pool of threads.
+// Python's multiprocessing: so far its shared memory, locks in it, and its pool of threads.
 #pragma once
 
 #include <sennit/base/deadline.hpp>
 #include <sennit/base/errors.hpp>
 #include <sennit/futures/thread_pool.hpp>
+#include <sennit/multiprocessing/event.hpp>
+#include <sennit/multiprocessing/lock.hpp>
+#include <sennit/multiprocessing/rlock.hpp>
+#include <sennit/multiprocessing/semaphore.hpp>
 #include <sennit/multiprocessing/shareable_list.hpp>
 #include <sennit/multiprocessing/shared_memory.hpp>
+#include <sennit/multiprocessing/sharedctypes.hpp>
 
 namespace sennit::multiprocessing {
 

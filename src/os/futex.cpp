@@ -84,6 +84,57 @@ void futex_wake(FutexWord& word, int n) noexcept {
     errno = saved;
 }
 
+bool futex_wait_any(const FutexWatch* watches, std::size_t n, Deadline deadline) noexcept {
+    const int saved = errno;
+    futex_waitv all[most_futex_watches]{};
+    for (std::size_t i = 0; i < n; ++i) {
+        all[i].val = watches[i].expected;
+        all[i].uaddr = reinterpret_cast<std::uintptr_t>(watches[i].word);
+        all[i].flags = FUTEX_32 | (watches[i].shared ? 0U : FUTEX_PRIVATE_FLAG);
+    }
+    // A test clock tells nothing to the kernel: look now and then.
+    const bool real = !base::clock_is_for_test();
+    if (deadline.has_passed()) return false;
+    timespec at{};
+    if (!deadline.is_forever() && real) {
+        at = to_timespec(deadline.monotonic_ns());
+    } else {
+        ::clock_gettime(CLOCK_MONOTONIC, &at);
+        at = to_timespec(at.tv_sec * 1'000'000'000LL + at.tv_nsec + (real ? 3'600'000'000'000 : look_ns));
+    }
+    bool timed_out = false;
+    if (::syscall(SYS_futex_waitv, all, static_cast<unsigned>(n), 0, &at, CLOCK_MONOTONIC) == -1) {
+        timed_out = errno == ETIMEDOUT && real && !deadline.is_forever();
+        if (errno == ENOSYS || errno == EPERM) {
+            at = to_timespec(look_without_waitv_ns);
+            ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(watches[0].word),
+                      watches[0].shared ? FUTEX_WAIT : FUTEX_WAIT | FUTEX_PRIVATE_FLAG, watches[0].expected, &at,
+                      nullptr, 0);
+        }
+    }
+    errno = saved;
+    return !timed_out;
+}
+
+bool futex_wait_either(FutexWord& own, std::uint32_t own_expected, FutexWord& shared, std::uint32_t shared_expected,
+                       Deadline deadline) noexcept {
+    const FutexWatch both[2] = {{&own, own_expected, false}, {&shared, shared_expected, true}};
+    return futex_wait_any(both, 2, deadline);
+}
+
+bool futex_wait_shared(FutexWord& word, std::uint32_t expected, Deadline deadline) noexcept {
+    const FutexWatch one[1] = {{&word, expected, true}};
+    return futex_wait_any(one, 1, deadline);
+}
+
+int futex_wake_shared(FutexWord& word, int n) noexcept {
+    const int saved = errno;
+    const long woken =
+        ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAKE, n, nullptr, nullptr, 0);
+    errno = saved;
+    return woken > 0 ? static_cast<int>(woken) : 0;
+}
+
 void futex_recheck_for_test() noexcept {
     // release: meets the acquire in wait_with_test_clock.
     test_clock_moved.fetch_add(1, memory_order_release);

@@ -26,6 +26,7 @@
 #include <sennit/wait/process_end.hpp>
 #include <sennit/wait/registry.hpp>
 
+#include <algorithm>
 #include <climits>
 #include <cstdio>
 #include <cstring>
@@ -175,6 +176,10 @@ class ThreadAgent final : public Agent {
         FAULT_POINT("wait.before_park");
         bool by_other = true;
         for (;;) {
+            if (w.outside()) {
+                look_outside(w, deadline, by_other);
+                break;
+            }
             if (!os::futex_wait(word_, sleeping, deadline)) {
                 FAULT_POINT("wait.deadline_passed");
                 if (w.settle(Outcome::timed_out)) {
@@ -188,6 +193,17 @@ class ThreadAgent final : public Agent {
         parked_.store(false, memory_order_relaxed);
         word_.store(idle, memory_order_relaxed); // nobody else writes: no unpark is outstanding
         return by_other;
+    }
+
+    // The sleep of a wait that depends on a word outside.
+    void look_outside(Wait& w, Deadline deadline, bool& by_other) noexcept {
+        const std::int64_t soon = base::monotonic_ns() + Wait::look_again_ns;
+        os::futex_wait_either(word_, sleeping, *w.outside(), w.outside_value(),
+                              std::min(deadline, Deadline::at_monotonic_ns(soon)));
+        if (word_.load(memory_order_acquire) == token) return; // acquire: meets unpark()
+        by_other = !w.settle(deadline.has_passed() ? Outcome::timed_out : Outcome::woken);
+        // Somebody was quicker: the unpark is on its way.
+        while (by_other && word_.load(memory_order_acquire) != token) os::futex_wait(word_, sleeping, forever);
     }
 
     static constexpr std::uint32_t idle = 0, token = 1, sleeping = 2;

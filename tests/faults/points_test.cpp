@@ -5,6 +5,7 @@
 #include "support/tier.hpp"
 
 #include <sennit/base/errors.hpp>
+#include <sennit/multiprocessing/lock.hpp>
 #include <sennit/multiprocessing/shared_memory.hpp>
 #include <sennit/subprocess.hpp>
 #include <sennit/threading.hpp>
@@ -74,6 +75,18 @@ void use_all_of_it(Pair pair) {
     {
         const multiprocessing::shared_memory::SharedMemory block("", {.create = true, .size = 1});
         EXPECT_EQ(multiprocessing::shared_memory::SharedMemory(block.name()).size(), 1U);
+    }
+    {
+        multiprocessing::Lock shared;
+        shared.acquire();
+        Stage stage;
+        auto& waiter = stage.waiter([&](Actor& me) -> Co<> {
+            co_await me.acquire(shared);
+            shared.release();
+        });
+        stage.parked(waiter, shared);
+        shared.release();
+        stage.join();
     }
     subprocess::Popen child({"cat"}, {.stdin_ = subprocess::PIPE, .stdout_ = subprocess::PIPE});
     EXPECT_EQ(child.communicate("x").std_out, "x");

@@ -120,6 +120,11 @@ class Wait : public Waiter {
     /// By the agent itself. Never throws: what went wrong is kept and thrown at the face.
     virtual bool step() noexcept = 0;
 
+    /// A word in memory that processes share, on which the wait depends: a thread that parks looks again (step(), settled
+    /// `woken` by itself) when it no longer has outside_value(), and every look_again_ns whatever it has. nullptr: none.
+    [[nodiscard]] atomic<std::uint32_t>* outside() const noexcept { return outside_; }
+    [[nodiscard]] std::uint32_t outside_value() const noexcept { return outside_value_; }
+    static constexpr std::int64_t look_again_ns = 100'000'000;
     /// The coroutine to resume once the wait has ended (std::coroutine_handle<>::address); nullptr in a blocking wait.
     [[nodiscard]] void* continuation() const noexcept { return continuation_; }
     void set_continuation(void* handle_address) noexcept { continuation_ = handle_address; }
@@ -127,6 +132,8 @@ class Wait : public Waiter {
   protected:
     using Waiter::Waiter;
     ~Wait() = default;
+    std::uint32_t outside_value_ = 0;
+    atomic<std::uint32_t>* outside_ = nullptr;
 
   private:
     void* continuation_ = nullptr;

@@ -2,6 +2,7 @@
 
 #include "support/snapshot.hpp"
 
+#include <sennit/base/deadline.hpp>
 #include <sennit/base/errors.hpp>
 #include <sennit/os/name_guard.hpp>
 
@@ -9,7 +10,9 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <string>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -45,8 +48,8 @@ void in_child(const std::function<void()>& body, int end_by = SIGKILL) {
 }
 
 void wait_until_gone(const std::string& name) {
-    // layers: allow sleep: it polls, for another process removes it
-    for (int i = 0; i < 5000 && std::filesystem::exists(file_of(name)); ++i) ::usleep(1000);
+    const std::int64_t limit = base::monotonic_ns() + 10'000'000'000;
+    while (std::filesystem::exists(file_of(name)) && base::monotonic_ns() < limit) ::sched_yield();
     EXPECT_FALSE(std::filesystem::exists(file_of(name)));
 }
 
