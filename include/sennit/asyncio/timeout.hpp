@@ -27,9 +27,16 @@ auto call_timeout_body(F& body, Timeout& scope) {
     else
         return body(scope);
 }
+// No type for what is no body: an overload is then passed over, not an error.
 template <class F>
-using timeout_result_t =
-    typename decltype(detail::call_timeout_body(std::declval<F&>(), std::declval<Timeout&>()))::value_type;
+struct TimeoutResult {};
+template <class F>
+requires TimeoutBody<F>
+struct TimeoutResult<F> {
+    using type = typename decltype(detail::call_timeout_body(std::declval<F&>(), std::declval<Timeout&>()))::value_type;
+};
+template <class F>
+using timeout_result_t = typename TimeoutResult<F>::type;
 } // namespace detail
 
 /// A part of a task that has a time limit; for who wants to change the limit or to ask afterwards. Mostly one writes timeout().
