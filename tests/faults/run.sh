@@ -12,7 +12,9 @@ root=$(cd "$(dirname "$(readlink -f "$0")")/../.." && pwd)
 . "$root/tools/doors.sh"
 
 declare -A about=(
-    [F6]="map SIGKILLed: no orphan" [F14]="no room on the disk" [F9]="processes refused to map"
+    [F6]="map SIGKILLed: no orphan" [F14]="no room on the disk, or in /dev/shm" [F9]="processes refused to map"
+    [F13]="holder or waiter of a shared primitive killed" [F15]="8 processes create one name"
+    [F16]="owner and attachers of a name leave or die"
     [F17]="descriptor limit = used + k" [F18]="the n-th allocation fails" [F19]="threads are refused"
     [F23]="signals at 1 kHz over conformance" [F24]="INT, TERM, HUP at a random time" [F25]="the wall clock jumps"
     [F27]="Promela models" [F28]="real code under seeded schedules" [F29]="stress: primitives x agents x races"
@@ -22,7 +24,7 @@ declare -A about=(
 )
 # Suites that belong to a fault without carrying its number.
 declare -A also=([F29]="Million.*:Race.*:QueueRace.*:*QueueStress.*" [F31]="*Linearizability.*")
-order=(F6 F9 F14 F17 F18 F19 F23 F24 F25 F27 F28 F29 F30 F31 F32 F33 F38 F42 F43)
+order=(F6 F9 F13 F14 F15 F16 F17 F18 F19 F23 F24 F25 F27 F28 F29 F30 F31 F32 F33 F38 F42 F43)
 programs=(faults_test stress_test conformance_test tools_test)
 
 verbose=

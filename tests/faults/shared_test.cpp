@@ -1,0 +1,291 @@
+// What a SIGKILL leaves of what processes share: the next taker is told, and nobody waits for ever (P5); names have one owner (P8).
+#include "support/fault_row.hpp"
+#include "support/seed.hpp"
+#include "support/tier.hpp"
+
+#include <sennit/base/errors.hpp>
+#include <sennit/multiprocessing/event.hpp>
+#include <sennit/multiprocessing/lock.hpp>
+#include <sennit/multiprocessing/rlock.hpp>
+#include <sennit/multiprocessing/semaphore.hpp>
+#include <sennit/multiprocessing/shared_memory.hpp>
+#include <sennit/multiprocessing/sharedctypes.hpp>
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <functional>
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <string>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <vector>
+
+namespace sennit::testing {
+namespace {
+
+using namespace std::chrono_literals;
+namespace mp = multiprocessing;
+using mp::shared_memory::SharedMemory;
+
+pid_t start_child(const std::function<void()>& body) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        body();
+        ::_exit(0);
+    }
+    return child;
+}
+int status_of(pid_t child) {
+    int status = -1;
+    EXPECT_EQ(::waitpid(child, &status, 0), child);
+    return status;
+}
+std::string own_name(std::int64_t i) { return "sennit_fault_" + std::to_string(::getpid()) + '_' + std::to_string(i); }
+bool exists(const std::string& name) { return std::filesystem::exists("/dev/shm/" + name); }
+
+// The must-show: a child dies inside the critical section; the next owner is told each time.
+TEST(F13Lock, whose_holders_all_die_tells_each_next_one_and_lets_him_in) {
+    FaultRow row("F13");
+    mp::Lock lock;
+    const std::int64_t deaths = by_tier(500, 5'000, 100'000);
+    for (std::int64_t i = 0; i < deaths; ++i) {
+        FaultRow::Trial trial(row);
+        const pid_t child = start_child([&] {
+            lock.acquire();
+            ::raise(SIGKILL);
+        });
+        trial.injected = 1;
+        ASSERT_EQ(status_of(child), SIGKILL);
+        ASSERT_TRUE(lock.acquire(10s));
+        ASSERT_TRUE(lock.owner_died());
+        lock.make_consistent();
+        lock.release();
+    }
+    EXPECT_FALSE(lock.locked());
+}
+
+// Four contenders, of which one after the other is killed wherever it is: holding, waiting, woken, or in between.
+template <class L>
+void kill_contenders(const char* fault, std::int64_t kills) {
+    FaultRow row(fault);
+    Random random(seed());
+    L lock;
+    struct State {
+        long a, b;
+    };
+    mp::RawValue<State> state(State{0, 0});
+    mp::RawValue<long> told(0);
+    const auto work = [&] {
+        for (;;) {
+            lock.acquire();
+            if (lock.owner_died()) {
+                ++*told;
+                state->b = state->a;
+                lock.make_consistent();
+            } else if (state->a != state->b) {
+                ::_exit(9); // somebody died in the middle, and nobody was told
+            }
+            ++state->a;
+            asm volatile("" ::: "memory"); // two stores, between which one can die
+            ++state->b;
+            lock.release();
+        }
+    };
+    std::vector<pid_t> children;
+    for (int i = 0; i < 4; ++i) children.push_back(start_child(work));
+    const auto again = [&] { // the test itself as a taker: within a second, and the data is whole
+        if (!lock.acquire(10s)) return false;
+        if (lock.owner_died()) {
+            state->b = state->a;
+            lock.make_consistent();
+        }
+        const bool whole = state->a == state->b;
+        lock.release();
+        return whole;
+    };
+    for (std::int64_t i = 0; i < kills; ++i) {
+        FaultRow::Trial trial(row);
+        for (std::uint64_t n = random() % 2'000; n > 0; --n) cpu_relax();
+        pid_t& victim = children[random() % children.size()];
+        ::kill(victim, SIGKILL);
+        trial.injected = 1;
+        EXPECT_EQ(status_of(victim), SIGKILL) << "a contender found half-done work that nobody had told it of";
+        EXPECT_TRUE(again()) << "nobody gets it any more";
+        victim = start_child(work);
+    }
+    for (const pid_t child : children) {
+        ::kill(child, SIGKILL);
+        EXPECT_EQ(status_of(child), SIGKILL);
+    }
+    EXPECT_TRUE(again());
+}
+
+TEST(F13Lock, survives_four_contenders_that_are_killed_anywhere) {
+    kill_contenders<mp::Lock>("F13", by_tier(50, 500, 10'000));
+}
+
+TEST(F13RLock, survives_four_contenders_that_are_killed_anywhere) {
+    kill_contenders<mp::RLock>("F13", by_tier(50, 500, 10'000));
+}
+
+// Waiters are killed as the permits come: each permit that no dead one took is had by the living.
+TEST(F13Semaphore, gives_every_permit_to_a_living_waiter) {
+    FaultRow row("F13");
+    Random random(seed());
+    const std::int64_t kills = by_tier(50, 500, 10'000);
+    for (std::int64_t i = 0; i < kills; ++i) {
+        FaultRow::Trial trial(row);
+        mp::Semaphore permits(0), taken(0);
+        std::vector<pid_t> children;
+        for (int k = 0; k < 4; ++k)
+            children.push_back(start_child([&] {
+                if (permits.acquire(60s)) taken.release();
+            }));
+        for (std::uint64_t n = random() % 1'000; n > 0; --n) cpu_relax();
+        const bool kill_first = random() % 2 == 0;
+        if (kill_first) ::kill(children[0], SIGKILL);
+        permits.release(4);
+        if (!kill_first) ::kill(children[0], SIGKILL);
+        trial.injected = 1;
+        for (int k = 0; k < 3; ++k) EXPECT_TRUE(taken.acquire(10s)) << "a permit went with a dead waiter";
+        for (const pid_t child : children) status_of(child);
+        EXPECT_LE(permits.value(), 1);
+    }
+}
+
+TEST(F13Event, releases_the_living_whichever_waiter_or_setter_is_killed) {
+    FaultRow row("F13");
+    Random random(seed());
+    const std::int64_t kills = by_tier(25, 250, 5'000);
+    for (std::int64_t i = 0; i < kills; ++i) {
+        FaultRow::Trial trial(row);
+        mp::Event event;
+        std::vector<pid_t> children;
+        for (int k = 0; k < 3; ++k)
+            children.push_back(start_child([&] {
+                if (!event.wait(60s)) ::_exit(1);
+            }));
+        const pid_t setter = start_child([&] {
+            event.set();
+            for (;;) ::pause();
+        });
+        for (std::uint64_t n = random() % 1'000; n > 0; --n) cpu_relax();
+        ::kill(children[0], SIGKILL);
+        ::kill(setter, SIGKILL); // before, in or after set()
+        trial.injected = 2;
+        status_of(setter);
+        status_of(children[0]);
+        event.set();
+        EXPECT_EQ(status_of(children[1]), 0);
+        EXPECT_EQ(status_of(children[2]), 0);
+    }
+}
+
+TEST(F14SharedMemory, is_refused_with_enospc_where_dev_shm_is_full_and_never_touches_a_bus_error) {
+    FaultRow row("F14");
+    const pid_t child = start_child([] {
+        if (::unshare(CLONE_NEWNS) != 0 && ::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) ::_exit(77);
+        if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+            ::mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=64k") != 0)
+            ::_exit(77);
+        for (int i = 0; i < 5; ++i) {
+            try {
+                SharedMemory("", {.create = true, .size = 128 * 1024, .track = false});
+                ::_exit(1);
+            } catch (const OSError& e) {
+                if (e.code() != ENOSPC) ::_exit(2);
+            }
+            SharedMemory fits("", {.create = true, .size = 64 * 1024, .track = false});
+            for (std::byte& b : fits.buf()) b = std::byte{1};
+            try {
+                SharedMemory("", {.create = true, .size = 1, .track = false});
+                ::_exit(3);
+            } catch (const OSError& e) {
+                if (e.code() != ENOSPC) ::_exit(4);
+            }
+            fits.unlink();
+        }
+    });
+    const int status = status_of(child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+        GTEST_SKIP() << "this user may not mount a /dev/shm of its own here";
+    row.trial(5);
+    EXPECT_EQ(status, 0);
+}
+
+TEST(F15SharedMemory, of_one_name_has_one_creator_of_eight_and_is_never_seen_without_its_size) {
+    FaultRow row("F15");
+    const std::int64_t rounds = by_tier(200, 2'000, 10'000) / 8;
+    mp::RawArray<int> made(8);
+    for (std::int64_t i = 0; i < rounds; ++i) {
+        FaultRow::Trial trial(row);
+        const std::string name = own_name(i);
+        mp::Event go;
+        std::vector<pid_t> children;
+        for (std::size_t k = 0; k < 8; ++k)
+            children.push_back(start_child([&] {
+                made[k] = 0;
+                go.wait();
+                try {
+                    SharedMemory("/" + name, {.create = true, .size = 100, .track = false});
+                    made[k] = 1;
+                } catch (const OSError& e) {
+                    if (e.code() != EEXIST) ::_exit(1);
+                }
+                if (SharedMemory(name).size() != 100) ::_exit(2);
+            }));
+        trial.injected = 8;
+        go.set();
+        for (const pid_t child : children) EXPECT_EQ(status_of(child), 0);
+        int winners = 0;
+        for (const int m : made) winners += m;
+        EXPECT_EQ(winners, 1);
+        SharedMemory(name).unlink();
+    }
+}
+
+TEST(F16SharedMemory, keeps_its_name_as_long_as_its_owner_lives_whoever_else_leaves_or_dies) {
+    FaultRow row("F16");
+    Random random(seed());
+    const std::int64_t rounds = by_tier(20, 200, 1'000);
+    for (std::int64_t i = 0; i < rounds; ++i) {
+        FaultRow::Trial trial(row);
+        const std::string name = own_name(i);
+        mp::Event made, leave;
+        mp::Semaphore attached(0);
+        const bool kill_owner = random() % 2 == 0;
+        const pid_t owner = start_child([&] {
+            SharedMemory block(name, {.create = true, .size = 10});
+            made.set();
+            leave.wait();
+            if (kill_owner) ::raise(SIGKILL);
+        });
+        ASSERT_TRUE(made.wait(10s));
+        SharedMemory mine(name);
+        for (int k = 0; k < 2; ++k) {
+            const bool killed = random() % 2 == 0;
+            status_of(start_child([&] {
+                SharedMemory block(name);
+                block.buf()[1] = std::byte{2};
+                if (killed) ::raise(SIGKILL);
+            }));
+            trial.injected += killed;
+        }
+        EXPECT_TRUE(exists(name));
+        leave.set();
+        trial.injected += kill_owner;
+        status_of(owner);
+        const std::int64_t limit = base::monotonic_ns() + 10'000'000'000;
+        while (exists(name) && base::monotonic_ns() < limit) ::sched_yield();
+        EXPECT_FALSE(exists(name)) << "the owner is gone, and his name is not";
+        EXPECT_EQ(mine.buf()[1], std::byte{2}) << "the memory lives on in who has it";
+    }
+}
+
+} // namespace
+} // namespace sennit::testing
