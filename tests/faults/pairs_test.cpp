@@ -6,6 +6,7 @@
 #include <sennit/sync.hpp>
 
 #include "support/agent_pair.hpp"
+#include "support/fault_row.hpp"
 #include "support/seed.hpp"
 #include "support/tier.hpp"
 #include "support/watchdog.hpp"
@@ -310,6 +311,9 @@ class F29Pairs : public ::testing::TestWithParam<std::tuple<Named, testing::Pair
             cancels_over = true;
         }
         stage.join();
+        // A trial is a round; injected: the deadlines and cancellations that ended a wait.
+        testing::FaultRow row("F29", false);
+        row.trials(rounds, timed_out + cancelled);
         EXPECT_EQ(it->left(), 0) << named.name;
         EXPECT_EQ(turn.value(), 1);
         if (kind == Race::none) {
@@ -359,6 +363,8 @@ class F29Pairs : public ::testing::TestWithParam<std::tuple<Named, testing::Pair
         }
         cancels_over = true;
         stage.join();
+        testing::FaultRow row("F29", false);
+        row.trials(rounds, cancelled);
         EXPECT_GE(passed, got);
         EXPECT_LE(passed, got + cancelled);
         EXPECT_EQ(barrier.n_waiting(), 0U);

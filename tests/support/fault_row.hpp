@@ -13,13 +13,16 @@ namespace sennit::testing {
 class FaultRow {
   public:
     /// `fault` as in the specification: "F18".
-    explicit FaultRow(std::string fault);
+    /// `must_inject` is false where it is up to chance whether anything is; else a row without any is a failure.
+    explicit FaultRow(std::string fault, bool must_inject = true);
     ~FaultRow();
     FaultRow(const FaultRow&) = delete;
     FaultRow& operator=(const FaultRow&) = delete;
 
     /// One attempt more, with so many injected faults; it took so long from the first of them till all was well again.
     void trial(std::int64_t injected, std::chrono::nanoseconds settled_after = {});
+    /// So many attempts more at once.
+    void trials(std::int64_t n, std::int64_t injected, std::chrono::nanoseconds settled_after = {});
     [[nodiscard]] std::int64_t injected() const noexcept { return injected_; }
 
     /// Measures a trial from here on.
@@ -38,6 +41,7 @@ class FaultRow {
 
   private:
     std::string fault_;
+    bool must_inject_;
     std::int64_t trials_ = 0, injected_ = 0, failures_before_ = 0;
     std::chrono::nanoseconds worst_{};
 };

@@ -2,6 +2,7 @@
 // SENNIT_FAULT_TIER=2 ./test tools -R F42
 #include "map_run.hpp"
 
+#include "support/fault_row.hpp"
 #include "support/watchdog.hpp"
 
 #include <csignal>
@@ -15,6 +16,7 @@
 namespace sennit::tools {
 namespace {
 
+using sennit::testing::FaultRow;
 using sennit::testing::Watchdog;
 using subprocess::PIPE;
 using subprocess::Popen;
@@ -39,6 +41,7 @@ void wait_until_gone(const std::string& pids) {
 TEST(F24MapSignals, one_or_two_end_the_jobs_and_leave_everything_whole) {
     std::mt19937 random(static_cast<unsigned>(by_tier(1, 2, 3)));
     const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    FaultRow row("F24");
     for (int trial = 0; trial < by_tier(6, 60, 300); ++trial) {
         Watchdog::kick(); // a trial is progress, though it is others that work
         const Folder folder;
@@ -53,6 +56,8 @@ TEST(F24MapSignals, one_or_two_end_the_jobs_and_leave_everything_whole) {
                    "sh"},
                   {.stdout_ = PIPE, .stderr_ = PIPE});
         wait_for_lines(folder / "pids", random() % 23 + 1); // 19 that end, and four that wait
+        FaultRow::Trial settling(row);
+        settling.injected = twice ? 2 : 1;
         map.send_signal(signal);
         if (twice) map.send_signal(signal);
         const auto [out, err] = map.communicate({}, std::chrono::minutes(1));
@@ -72,6 +77,7 @@ TEST(F24MapSignals, one_or_two_end_the_jobs_and_leave_everything_whole) {
 TEST(F24MapSignals, one_at_any_moment_of_a_short_life_leaves_nothing_half_done) {
     std::mt19937 random(static_cast<unsigned>(by_tier(1, 2, 3)));
     const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    FaultRow row("F24");
     for (int trial = 0; trial < by_tier(12, 60, 300); ++trial) {
         Watchdog::kick(); // a trial is progress, though it is others that work
         const Folder folder;
@@ -81,6 +87,8 @@ TEST(F24MapSignals, one_at_any_moment_of_a_short_life_leaves_nothing_half_done) 
                    "sleep 0.01 & echo $! >> " + (folder / "pids") + "; echo {}; wait", ":::", "1", "2", "3"},
                   {.stdout_ = PIPE, .stderr_ = PIPE});
         os::poll_fds({}, std::chrono::microseconds(random() % 30'000)); // the random moment
+        FaultRow::Trial settling(row);
+        settling.injected = 1;
         map.send_signal(signal);
         const auto [out, err] = map.communicate({}, std::chrono::minutes(1));
         const int status = map.returncode().value_or(-1000);
@@ -104,6 +112,7 @@ TEST(F24MapSignals, one_at_any_moment_of_a_short_life_leaves_nothing_half_done) 
 TEST(F42MapKilled, a_log_from_which_resume_finishes_exactly_the_rest) {
     std::mt19937 random(7);
     const int jobs = 400, slots = 4;
+    FaultRow row("F42");
     for (int trial = 0; trial < by_tier(3, 20, 200); ++trial) {
         Watchdog::kick(); // a trial is progress, though it is others that work
         const Folder folder;
@@ -120,6 +129,7 @@ TEST(F42MapKilled, a_log_from_which_resume_finishes_exactly_the_rest) {
             std::set<std::string> logged;
         };
         std::vector<Kill> kills;
+        FaultRow::Trial whole_run(row);
         const auto logged = [&log] {
             std::set<std::string> sequences;
             const std::vector<std::string> lines = split(content(log));
@@ -142,6 +152,7 @@ TEST(F42MapKilled, a_log_from_which_resume_finishes_exactly_the_rest) {
             wait_for_lines(log, lines);
             map.kill();
             map.wait();
+            ++whole_run.injected;
             kills.push_back({split(content(runs)).size(), logged()});
             lines = kills.back().logged.size();
         }
@@ -169,6 +180,7 @@ TEST(F42MapKilled, a_log_from_which_resume_finishes_exactly_the_rest) {
 
 // F42: with -k, jobs are done long before their turn to be printed. They don't run again, whether killed or interrupted.
 TEST(F42MapKilled, jobs_done_before_their_turn_are_printed_from_what_was_kept) {
+    FaultRow row("F42");
     for (const int signal : {SIGKILL, SIGINT}) {
         for (const std::string speaks : {"echo $1; echo error $1 >&2", ":"}) {
             const Folder folder;
@@ -192,6 +204,8 @@ TEST(F42MapKilled, jobs_done_before_their_turn_are_printed_from_what_was_kept) {
                 wait_for_lines(log, 50);
             else
                 wait_for_lines(kept, std::size_t{49 * 4}); // numbers, two outputs, an end
+            FaultRow::Trial settling(row);
+            settling.injected = 1;
             map.send_signal(signal);
             EXPECT_EQ(map.communicate().std_out, "");
             std::ofstream(go).flush();
@@ -215,6 +229,7 @@ TEST(F42MapKilled, jobs_done_before_their_turn_are_printed_from_what_was_kept) {
 // F6: what the jobs started in their groups is gone soon after `map` was killed: by us, when so many have started, or by the
 // job itself as soon as it has started something.
 TEST(F6MapKilled, leaves_no_orphan) {
+    FaultRow row("F6");
     for (int trial = 0; trial < by_tier(14, 70, 1'500); ++trial) {
         Watchdog::kick(); // a trial is progress, though it is others that work
         const Folder folder;
@@ -226,6 +241,8 @@ TEST(F6MapKilled, leaves_no_orphan) {
                    ":::", "1", "2", "3"},
                   {.stdout_ = PIPE});
         wait_for_lines(pids, by_job ? 1 : static_cast<std::size_t>(trial % 7 + 1));
+        FaultRow::Trial settling(row);
+        settling.injected = 1;
         map.kill();
         map.wait();
         wait_until_gone(content(pids));
@@ -235,7 +252,10 @@ TEST(F6MapKilled, leaves_no_orphan) {
 // F42: many lines of many jobs at once, in groups and line by line.
 TEST(F42MapOutput, never_mixes_lines) {
     const int lines = by_tier(20'000, 125'000, 125'000); // of eight jobs: a million
+    FaultRow row("F42");
     for (const char* const option : {"--line-buffer", "-k"}) {
+        FaultRow::Trial all_lines(row);
+        all_lines.injected = 7; // jobs that write at the same time as one
         const Ran ran = run_map({"-j8", option, "sh", "-c", "seq -f \"$1-%06.0f-" + std::string(60, 'x') + "\" $2",
                                  "sh", ":::", "1", "2", "3", "4", "5", "6", "7", "8", ":::", std::to_string(lines)});
         std::map<char, int> seen;
@@ -278,10 +298,12 @@ std::string hostile_names(int count, unsigned seed) {
 
 // The names of F43: they arrive unaltered.
 TEST(F43MapNames, hostile_ones_arrive_as_they_are) {
+    FaultRow row("F43"); // a trial is a name
     for (int trial = 0; trial < by_tier(1, 5, 20); ++trial) {
         Watchdog::kick(); // a trial is progress, though it is others that work
         const int names = trial == 0 ? 10'000 : 2'000;
         const std::string input = hostile_names(names, static_cast<unsigned>(trial + 1));
+        row.trials(names, names);
         const Folder folder;
         const Ran ran = run_map({"-j2", "-k", "-0", "--joblog", folder / "log", "printf", "%s\\0"}, input);
         EXPECT_EQ(ran.status, 0);
@@ -294,9 +316,12 @@ TEST(F43MapNames, hostile_ones_arrive_as_they_are) {
 
 // ... and are quoted for a shell, in HTML and in JSON.
 TEST(F43MapNames, hostile_ones_are_data_to_shells_pages_and_json) {
+    FaultRow row("F43");
     for (int trial = 0; trial < by_tier(1, 5, 20); ++trial) {
         Watchdog::kick(); // a trial is progress, though it is others that work
-        const std::string input = hostile_names(by_tier(500, 2'000, 2'000), static_cast<unsigned>(trial + 101));
+        const int names = by_tier(500, 2'000, 2'000);
+        const std::string input = hostile_names(names, static_cast<unsigned>(trial + 101));
+        row.trials(names, names);
         const Folder folder;
         std::string in_brackets = "<";
         for (const char c : input) in_brackets += c == '\0' ? std::string(">\0<", 3) : std::string(1, c);
@@ -329,50 +354,55 @@ for name, job in zip(names, jobs):
 
 // F17: few descriptors. It works, with fewer jobs at once, or says in a sentence that it can't; it never loses a job.
 TEST(F17MapDescriptors, few_of_them_mean_fewer_jobs_at_once_or_a_sentence) {
-    bool worked = false, refused = false;
-    for (int limit = 3; limit <= 40; limit += testing::fault_tier() == 1 ? 3 : 1) {
-        Watchdog::kick();
-        const Folder folder;
-        const auto done = subprocess::run({"sh",
-                                           "-c",
-                                           "ulimit -n " + std::to_string(limit) + "; exec \"$@\"",
-                                           "sh",
-                                           sennit_program,
-                                           "map",
-                                           "-j20",
-                                           "--joblog",
-                                           folder / "log",
-                                           "sh",
-                                           "-c",
-                                           "sleep 0.01; echo {}",
-                                           ":::",
-                                           "1",
-                                           "2",
-                                           "3",
-                                           "4",
-                                           "5",
-                                           "6",
-                                           "7",
-                                           "8",
-                                           "9",
-                                           "10",
-                                           "11",
-                                           "12"},
-                                          {.capture_output = true, .timeout = std::chrono::minutes(1)});
-        if (done.returncode == 0) {
-            worked = true;
-            EXPECT_EQ(split(done.std_out).size(), 12U) << limit;
-            EXPECT_EQ(split(content(folder / "log")).size(), 13U) << limit;
-        } else {
-            refused = true;
-            EXPECT_FALSE(worked) << limit << ": " << done.std_err; // more descriptors are never worse
-            EXPECT_TRUE(done.returncode == 255 || done.returncode == 127)
-                << limit << ": " << done.returncode << done.std_err;
-            EXPECT_NE(done.std_err, "") << limit;
+    FaultRow row("F17");
+    const Folder folder;
+    const std::string log = folder / "log";
+    std::ofstream(folder / "inputs") << numbers(12);
+    // What of it opens descriptors of its own, alone and all together.
+    const std::vector<std::vector<std::string>> options{
+        {},
+        {"--joblog", log},
+        {"--results", folder / "r"},
+        {"--timeline", folder / "t.html"},
+        {"-k"},
+        {"--line-buffer"},
+        {"--json"},
+        {"--retries", "1"},
+        {"--joblog", log, "--results", folder / "r", "--timeline", folder / "t.html", "-k"},
+    };
+    for (const std::vector<std::string>& some : options) {
+        bool worked = false, refused = false;
+        for (int limit = 3; limit <= 43; limit += testing::fault_tier() == 1 ? 8 : 1) {
+            Watchdog::kick();
+            std::filesystem::remove(log);
+            std::filesystem::remove_all(folder / "r");
+            const std::string with = std::to_string(limit) + (some.empty() ? "" : " " + some.front());
+            std::vector<std::string> words{
+                "sh",   "-c",           "ulimit -n " + std::to_string(limit) + "; exec \"$@\"",
+                "sh",   sennit_program, "map",
+                "-j20", "-a",           folder / "inputs"};
+            words.insert(words.end(), some.begin(), some.end());
+            words.insert(words.end(), {"sh", "-c", "sleep 0.01; echo {}"});
+            FaultRow::Trial trial(row);
+            const auto done = subprocess::run(words, {.capture_output = true, .timeout = std::chrono::minutes(1)});
+            trial.injected = 1;
+            if (done.returncode == 0) {
+                worked = true;
+                EXPECT_EQ(split(done.std_out).size(), 12U) << with;
+                if (std::filesystem::exists(log)) {
+                    EXPECT_EQ(split(content(log)).size(), 13U) << with;
+                }
+            } else {
+                refused = true;
+                EXPECT_FALSE(worked) << with << ": " << done.std_err; // more descriptors are never worse
+                EXPECT_TRUE(done.returncode == 255 || done.returncode == 127)
+                    << with << ": " << done.returncode << done.std_err;
+                EXPECT_NE(done.std_err, "") << with;
+            }
         }
+        EXPECT_TRUE(worked) << (some.empty() ? "without options" : some.front());
+        EXPECT_TRUE(refused);
     }
-    EXPECT_TRUE(worked);
-    EXPECT_TRUE(refused);
 }
 
 // P22: no process for a while. (Another user's, for root has no such limit, and one's own has processes already.)
@@ -385,6 +415,9 @@ TEST(F9MapProcesses, a_limit_of_them_shrinks_what_runs_at_once) {
             words, {.input = numbers(60), .capture_output = true, .timeout = std::chrono::minutes(1), .cwd = "/"});
     };
     if (as_nobody({"--version"}).returncode != 0) GTEST_SKIP() << "other users can't execute this build";
+    FaultRow row("F9");
+    FaultRow::Trial trial(row);
+    trial.injected = 1;
     const subprocess::CompletedProcess done = as_nobody({"map", "-j50", "--json", "sh", "-c", "exec sleep 0.05"});
     EXPECT_EQ(done.returncode, 0) << done.std_err;
     EXPECT_EQ(split(done.std_out).size(), 60U);
