@@ -34,7 +34,8 @@ set_tests_properties(headers:the_cost_of_including PROPERTIES LABELS headers RUN
 
 # ---- README: its programs compile, run, and print what it says
 add_test(NAME readme:the_programs_of_the_tour_print_what_it_says
-         COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/readme/check_readme.py run ${PROJECT_SOURCE_DIR}/README.md $<TARGET_FILE:sennit> ${user_compile})
+         COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/readme/check_readme.py run ${PROJECT_SOURCE_DIR}/README.md
+                 $<TARGET_FILE:sennit>$<$<BOOL:${SENNIT_IO_URING}>:$<COMMA>-luring> ${user_compile_cached})
 add_test(NAME readme:both_languages_show_the_same_programs
          COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/readme/check_readme.py same ${PROJECT_SOURCE_DIR}/README.md ${PROJECT_SOURCE_DIR}/README.zh-CN.md)
 set_tests_properties(readme:the_programs_of_the_tour_print_what_it_says readme:both_languages_show_the_same_programs

@@ -59,7 +59,14 @@ void check_line(std::string_view line) {
 
 } // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+#ifdef SENNIT_LIBFUZZER
+#define one_input LLVMFuzzerTestOneInput
+extern "C"
+#else
+static
+#endif
+    int
+    one_input(const std::uint8_t* data, std::size_t size) {
     if (size < 3) return 0;
     const std::string_view all(reinterpret_cast<const char*>(data), size);
     const char separator = (data[0] & 1) != 0 ? '\0' : '\n';
@@ -128,7 +135,7 @@ TEST(MapTemplateFuzz, every_input_stays_whole_for_random_commands_and_inputs) {
             else
                 input += pieces[random() % std::size(pieces)];
         }
-        LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(input.data()), input.size());
+        one_input(reinterpret_cast<const std::uint8_t*>(input.data()), input.size());
     }
 }
 

@@ -22,7 +22,14 @@ void must(bool holds) {
 
 } // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+#ifdef SENNIT_LIBFUZZER
+#define one_input LLVMFuzzerTestOneInput
+extern "C"
+#else
+static
+#endif
+    int
+    one_input(const std::uint8_t* data, std::size_t size) {
     if (size < 2) return 0;
     StreamBuffer buffer(data[0] % 16 + 1U);
     const Separators one("ab"), several{"a", "bb", "aba"};
@@ -121,7 +128,7 @@ TEST(StreamBufferFuzz, what_comes_out_is_what_went_in_whatever_the_order) {
     for (int run = 0; run < runs; ++run) {
         input.clear();
         for (std::size_t n = random() % 60; n > 0; --n) input += static_cast<char>(random());
-        LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(input.data()), input.size());
+        one_input(reinterpret_cast<const std::uint8_t*>(input.data()), input.size());
     }
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The programs in the README are compiled and run, and must print what the README says.
 
-usage: check_readme.py run README.md LIBRARY COMPILE...      every ```cpp block that has a main; the ```text block after it, if
+usage: check_readme.py run README.md LIBRARY,... COMPILE...  every ```cpp block that has a main; the ```text block after it, if
                                                              any, is its output
        check_readme.py same README.md README.zh-CN.md        both show the same programs and commands
 """
@@ -18,7 +18,7 @@ def blocks(path):
     return FENCE.findall(Path(path).read_text(encoding="utf-8"))
 
 
-def run(readme, library, compile_command):
+def run(readme, libraries, compile_command):
     found = blocks(readme)
     failures = programs = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -28,7 +28,7 @@ def run(readme, library, compile_command):
             programs += 1
             source, binary = Path(folder, f"block{i}.cpp"), Path(folder, f"block{i}")
             source.write_text(text, encoding="utf-8")
-            made = subprocess.run([*compile_command, str(source), "-o", str(binary), library, "-pthread"], capture_output=True, text=True)
+            made = subprocess.run([*compile_command, str(source), "-o", str(binary), *libraries, "-pthread"], capture_output=True, text=True)
             if made.returncode:
                 print(f"{readme}: program {programs} does not compile:\n{made.stderr}")
                 failures += 1
@@ -62,4 +62,4 @@ def same(first, second):
 
 if __name__ == "__main__":
     mode, *rest = sys.argv[1:]
-    sys.exit(run(rest[0], rest[1], rest[2:]) if mode == "run" else same(*rest))
+    sys.exit(run(rest[0], rest[1].split(","), rest[2:]) if mode == "run" else same(*rest))
