@@ -5,6 +5,7 @@
 #include "support/tier.hpp"
 
 #include <sennit/base/errors.hpp>
+#include <sennit/loop/epoll_poller.hpp>
 #include <sennit/multiprocessing/lock.hpp>
 #include <sennit/multiprocessing/shared_memory.hpp>
 #include <sennit/subprocess.hpp>
@@ -17,6 +18,8 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #if defined(SENNIT_FAULT_POINTS)
 namespace sennit::testing {
@@ -87,6 +90,21 @@ void use_all_of_it(Pair pair) {
         stage.parked(waiter, shared);
         shared.release();
         stage.join();
+    }
+    {
+        int ends[2];
+        ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+        const os::Fd reader(ends[0]), writer(ends[1]);
+        loop::EpollPoller poller;
+        char byte = 0;
+        for (int i = 0; i < 2; ++i) { // the second finds nothing while the descriptor is watched
+            loop::Operation op(loop::OperationKind::recv, reader.get(), &byte, 1, [](loop::Operation&) noexcept {});
+            poller.start(op);
+            EXPECT_EQ(::write(writer.get(), "x", 1), 1);
+            while (op.in_flight()) poller.turn(Deadline(5s));
+            EXPECT_EQ(op.result, 1);
+        }
+        poller.forget(reader.get());
     }
     subprocess::Popen child({"cat"}, {.stdin_ = subprocess::PIPE, .stdout_ = subprocess::PIPE});
     EXPECT_EQ(child.communicate("x").std_out, "x");
