@@ -64,6 +64,8 @@ AgentList& threads() noexcept {
     static auto* const it = ::new (static_cast<void*>(storage)) AgentList;
     return *it;
 }
+// Made before main: nobody else can see a list that one of several threads has just made.
+[[maybe_unused]] AgentList& made_early = threads();
 
 const char* kind_name(AgentKind kind) {
     switch (kind) {
