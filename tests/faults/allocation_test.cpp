@@ -295,7 +295,11 @@ TEST(F18Allocation, of_a_thread_is_refused_cleanly) {
              {"main_thread().name()", [] { return Case{[] { static_cast<void>(threading::main_thread().name()); }}; }},
              {"excepthook",
               [] {
-                  return Case{[] { threading::excepthook = [large = std::array<char, 100>()](const auto&) {}; },
+                  return Case{[] {
+                                  threading::excepthook = [large = std::array<char, 100>()](const auto&) {
+                                      static_cast<void>(large);
+                                  };
+                              },
                               [] { return true; },
                               [] {
                                   threading::excepthook = threading::default_excepthook;

@@ -23,6 +23,10 @@ using None = std::monostate;
 /// Python's bytes.
 using Bytes = std::vector<std::byte>;
 
+/// Any integer type but bool, which is a type of its own in a ShareableList.
+template <class T>
+concept Integer = std::integral<T> && !std::same_as<T, bool>;
+
 /// What a ShareableList holds: None, bool, int, float, str (UTF-8) or bytes.
 class Item : public std::variant<None, bool, std::int64_t, double, std::string, Bytes> {
   public:
@@ -30,27 +34,27 @@ class Item : public std::variant<None, bool, std::int64_t, double, std::string, 
     Item() noexcept = default;
     Item(None) noexcept {}           // NOLINT(google-explicit-constructor): a list is written as its values, as below
     Item(std::nullptr_t) noexcept {} // NOLINT(google-explicit-constructor)
+    template <std::same_as<bool> T>
+    Item(T value) noexcept : Variant(std::in_place_type<bool>, value) {} // NOLINT(google-explicit-constructor)
     /// An integer that no int64 can hold is refused: UsageError.
-    template <std::integral T>
-    Item(T value) { // NOLINT(google-explicit-constructor)
-        if constexpr (std::same_as<T, bool>) {
-            emplace<bool>(value);
-        } else {
-            if (std::cmp_greater(value, std::numeric_limits<std::int64_t>::max())) refuse_integer();
-            emplace<std::int64_t>(static_cast<std::int64_t>(value));
-        }
-    }
-    Item(double value) noexcept : Variant(value) {}                 // NOLINT(google-explicit-constructor)
-    Item(std::string value) noexcept : Variant(std::move(value)) {} // NOLINT(google-explicit-constructor)
-    Item(std::string_view value) : Variant(std::string(value)) {}   // NOLINT(google-explicit-constructor)
-    Item(const char* value) : Variant(std::string(value)) {}        // NOLINT(google-explicit-constructor)
-    Item(Bytes value) noexcept : Variant(std::move(value)) {}       // NOLINT(google-explicit-constructor)
+    template <Integer T>
+    Item(T value) : Variant(std::in_place_type<std::int64_t>, int64_of(value)) {} // NOLINT(google-explicit-constructor)
+    Item(double value) noexcept : Variant(value) {}                               // NOLINT(google-explicit-constructor)
+    Item(std::string value) noexcept : Variant(std::move(value)) {}               // NOLINT(google-explicit-constructor)
+    Item(std::string_view value) : Variant(std::string(value)) {}                 // NOLINT(google-explicit-constructor)
+    Item(const char* value) : Variant(std::string(value)) {}                      // NOLINT(google-explicit-constructor)
+    Item(Bytes value) noexcept : Variant(std::move(value)) {}                     // NOLINT(google-explicit-constructor)
     Item(std::span<const std::byte> value)
         : Variant(Bytes(value.begin(), value.end())) {} // NOLINT(google-explicit-constructor)
 
     [[nodiscard]] bool is_none() const noexcept { return index() == 0; }
 
   private:
+    template <Integer T>
+    static std::int64_t int64_of(T value) {
+        if (std::cmp_greater(value, std::numeric_limits<std::int64_t>::max())) refuse_integer();
+        return static_cast<std::int64_t>(value);
+    }
     [[noreturn]] static void refuse_integer();
 };
 /// Equal type and equal value.
