@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sennit/asyncio/as_completed.hpp>
+#include <sennit/asyncio/as_coro.hpp>
 #include <sennit/asyncio/async_generator.hpp>
 #include <sennit/asyncio/async_ranges.hpp>
 #include <sennit/asyncio/connection.hpp>

@@ -11,6 +11,7 @@
 
 #include <new>
 #include <string>
+#include <utility>
 
 namespace sennit::loop {
 namespace {
@@ -22,6 +23,13 @@ constexpr std::int64_t pause_ns = 1'000'000;
 IoWait::IoWait(const wait::WaitSite& site, Kind kind, int fd, void* data, std::size_t size) noexcept
     : Wait(reinterpret_cast<const void*>(static_cast<std::intptr_t>(fd)), site),
       Operation(kind, fd, data, size, on_done) {}
+
+IoWait::IoWait(IoWait&& unbegun) noexcept
+    : Wait(std::move(unbegun)), Operation(unbegun.kind, unbegun.fd, unbegun.data, unbegun.size, on_done) {
+    offset = unbegun.offset;
+    other = unbegun.other;
+    flags = unbegun.flags;
+}
 
 bool IoWait::try_now(Deadline) {
     loop_ = &EventLoop::running();

@@ -119,7 +119,7 @@ class AsCompleted {
 ///     auto tasks = as_completed(fetches);
 ///     while (auto task = co_await tasks.async_next()) show(task->name(), task->result());
 ///
-/// Takes a range of Coros, tasks, Futures or coroutine functions; they run from now on. Awaiting throws what the task threw, and
+/// Takes a range of Coros, tasks, Futures, async_ calls or coroutine functions; they run from now on. Awaiting throws what the task threw, and
 /// TimeoutError at the deadline; the tasks go on then.
 ///
 /// Lifetime  Dies on the loop's thread. What has been given by a loop is awaited before that.

@@ -168,8 +168,6 @@ class [[nodiscard]] Gather {
 
 namespace detail {
 
-template <class A>
-concept Gatherable = CoroFunction<A> || AwaitableObject<std::remove_cvref_t<A>>;
 template <class R>
 concept GatherableRange = std::ranges::input_range<R> && !Gatherable<R>;
 
@@ -201,7 +199,8 @@ auto gather_range(bool return_exceptions, R&& range) {
 ///     auto [page, users] = co_await gather(fetch(url), count_users());
 ///     std::vector<int> all = co_await gather(std::move(coros));
 ///
-/// Takes Coros, tasks, Futures, sleep() and coroutine functions (lambdas, which are kept while they run); or a range of one of these.
+/// Takes Coros, tasks, Futures, sleep(), async_ calls (`queue.async_get()`) and coroutine functions (lambdas, which are kept while
+/// they run); or a range of one of these.
 /// A tuple with std::monostate for void; for a range a vector, or nothing for void. What is given twice is awaited once, and its
 /// result copied.
 ///

@@ -25,6 +25,7 @@ class StreamOp : public wait::Wait {
 
   protected:
     StreamOp(std::shared_ptr<StreamCore> core, const wait::WaitSite& site, bool reads) noexcept;
+    StreamOp(StreamOp&&) noexcept = default; // unbegun
     ~StreamOp() = default;
     /// True: there is a result; an exception is one, too.
     virtual bool attempt() = 0;

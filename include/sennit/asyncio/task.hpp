@@ -165,6 +165,7 @@ class TaskBase : public wait::Agent, public loop::Ready, public loop::Timer {
 class JoinOp final : public wait::Wait {
   public:
     explicit JoinOp(TaskBase& task) noexcept;
+    JoinOp(JoinOp&& unbegun) noexcept : JoinOp(unbegun.task_) {}
     ~JoinOp();
     bool try_now(Deadline deadline);
     bool step() noexcept override;

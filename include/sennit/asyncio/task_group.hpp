@@ -90,6 +90,11 @@ class TaskGroup {
         adopt(child, task);
         return task;
     }
+    /// Any other awaitable: sleep(), `queue.async_get()`, a Future. See as_coro.
+    template <detail::OtherAwaitable A>
+    auto create_task(A&& awaitable, TaskOptions options = {}) {
+        return create_task(as_coro(std::forward<A>(awaitable)), options);
+    }
     template <class F, class... Args>
     requires detail::CoroFunction<F, Args...>
     auto create_task(F&& f, Args&&... args) {

@@ -1,6 +1,7 @@
 // Scopes with a time limit.
 #pragma once
 
+#include <sennit/asyncio/as_coro.hpp>
 #include <sennit/asyncio/coro.hpp>
 #include <sennit/asyncio/task.hpp>
 #include <sennit/base/deadline.hpp>
@@ -151,6 +152,11 @@ auto timeout(Deadline delay, F&& body) {
     return detail::run_timeout<std::decay_t<F>, detail::timeout_result_t<std::decay_t<F>>>(delay,
                                                                                            std::forward<F>(body));
 }
+/// Any other awaitable: sleep(), an async_ call, a Task, a Future.
+template <detail::OtherAwaitable A>
+auto timeout(Deadline delay, A&& awaitable) {
+    return timeout(delay, as_coro(std::forward<A>(awaitable)));
+}
 /// The same with a time of the loop's clock.                                             Python: asyncio.timeout_at
 template <class Duration, class T>
 Coro<T> timeout_at(std::chrono::time_point<std::chrono::steady_clock, Duration> when, Coro<T> body) {
@@ -160,6 +166,10 @@ template <class Duration, class F>
 requires detail::TimeoutBody<std::decay_t<F>>
 auto timeout_at(std::chrono::time_point<std::chrono::steady_clock, Duration> when, F&& body) {
     return timeout(Deadline(when), std::forward<F>(body));
+}
+template <class Duration, detail::OtherAwaitable A>
+auto timeout_at(std::chrono::time_point<std::chrono::steady_clock, Duration> when, A&& awaitable) {
+    return timeout(Deadline(when), as_coro(std::forward<A>(awaitable)));
 }
 
 } // namespace sennit::asyncio

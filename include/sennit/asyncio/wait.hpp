@@ -1,5 +1,6 @@
 #pragma once
 
+#include <sennit/asyncio/ensure_task.hpp>
 #include <sennit/asyncio/task.hpp>
 #include <sennit/asyncio/wait_for_tasks.hpp>
 #include <sennit/base/deadline.hpp>
@@ -73,6 +74,15 @@ class WaitOp {
     WaitForTasks wait_;
 };
 
+template <class A>
+concept Waitable = std::derived_from<std::remove_cvref_t<A>, TaskRef> || Gatherable<A>;
+template <class A>
+TaskRef ensure_ref(A&& awaitable) {
+    if constexpr (std::derived_from<std::remove_cvref_t<A>, TaskRef>)
+        return awaitable; // of whatever loop: the wait refuses another's
+    else
+        return ensure_task(std::forward<A>(awaitable));
+}
 template <class R>
 concept RangeOfTasks = std::ranges::input_range<R> && std::derived_from<std::ranges::range_value_t<R>, TaskRef>;
 
@@ -84,7 +94,8 @@ concept RangeOfTasks = std::ranges::input_range<R> && std::derived_from<std::ran
 ///     auto [done, pending] = co_await wait(tasks, {.timeout = 2s});
 ///     co_await wait(reader, writer);
 ///
-/// Takes a range of Task<T> or TaskRef, of this loop. Throws UsageError for none.
+/// Takes a range of Task<T> or TaskRef, of this loop; or a few of any types, and what else can be awaited gets a task: one that is
+/// still pending goes on, so keep or cancel it. Throws UsageError for none.
 ///
 /// Cancel    Of who waits: throws, the tasks go on.
 /// Source    Python 3.13
@@ -97,15 +108,15 @@ auto wait(R&& tasks, WaitOptions options = {}) {
                                                    options.return_when);
 }
 /// For a few tasks of any types; gives them as TaskRefs. (Not a list in braces: GCC 12 can't have one in a co_await.)
-template <class... T>
-requires(std::derived_from<T, TaskRef>&&...) auto wait(WaitOptions options, const T&... tasks) {
+template <class... A>
+requires(detail::Waitable<A>&&...) auto wait(WaitOptions options, A&&... awaitables) {
     std::vector<TaskRef> all;
-    (all.push_back(tasks), ...);
+    (all.push_back(detail::ensure_ref(std::forward<A>(awaitables))), ...);
     return wait(std::move(all), options);
 }
-template <class... T>
-requires(sizeof...(T) > 0 && (std::derived_from<T, TaskRef> && ...)) auto wait(const T&... tasks) {
-    return wait(WaitOptions{}, tasks...);
+template <class... A>
+requires(sizeof...(A) > 0 && (detail::Waitable<A> && ...)) auto wait(A&&... awaitables) {
+    return wait(WaitOptions{}, std::forward<A>(awaitables)...);
 }
 
 } // namespace sennit::asyncio

@@ -27,10 +27,12 @@ Coro<T> wait_for_polled(A awaitable) {
 template <class T, class A>
 Coro<T> wait_for_timed(Deadline deadline, A awaitable) {
     Timeout scope(deadline);
-    if constexpr (IsCoro<A>::value || CoroFunction<A>)
+    if constexpr (IsTask<A>::value)
+        co_return co_await scope.run(await_task<T>(ensure_task(std::move(awaitable))));
+    else if constexpr (CoroFunction<A>)
         co_return co_await scope.run(std::move(awaitable));
     else
-        co_return co_await scope.run(await_task<T>(ensure_task(std::move(awaitable))));
+        co_return co_await scope.run(as_coro(std::move(awaitable)));
 }
 
 } // namespace detail
@@ -38,6 +40,7 @@ Coro<T> wait_for_timed(Deadline deadline, A awaitable) {
 /// Waits for one awaitable, at most for a while: TimeoutError.                       Python: asyncio.wait_for
 ///
 ///     int n = co_await wait_for(count(), 2s);
+///     Job job = co_await wait_for(jobs.async_get(), 2s);     // at the deadline the queue keeps its items
 ///
 /// At the deadline the awaitable is cancelled and waited for: nothing of it runs on. If it gives a value or throws something else all
 /// the same, then that is what comes out. Zero or less: the result of what is done already; what is not is cancelled, and a
@@ -47,11 +50,8 @@ Coro<T> wait_for_timed(Deadline deadline, A awaitable) {
 /// Source    Python 3.13
 template <class A>
 auto wait_for(A awaitable, Deadline deadline) {
+    detail::check_awaitable<A>();
     using T = detail::result_of_t<A>;
-    static_assert(
-        detail::IsCoro<A>::value || detail::IsTask<A>::value || detail::IsFuture<A>::value || detail::CoroFunction<A>,
-        "wait_for takes a Coro, a coroutine function, a Task or a Future; the async_ calls of Lock, Queue, … take a "
-        "Deadline themselves");
     return deadline.is_poll() ? detail::wait_for_polled<T>(std::move(awaitable))
                               : detail::wait_for_timed<T>(deadline, std::move(awaitable));
 }

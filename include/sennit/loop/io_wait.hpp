@@ -25,6 +25,8 @@ class IoWait : public wait::Wait, protected Operation {
 
   protected:
     IoWait(const wait::WaitSite& site, Kind kind, int fd, void* data, std::size_t size) noexcept;
+    /// One that has not begun; where `data` lies in it, who derives sets that anew.
+    IoWait(IoWait&& unbegun) noexcept;
     ~IoWait() = default;
 
     enum class Next : std::uint8_t {

@@ -60,6 +60,9 @@ class AllBytesWait final : public IoWait {
 class RecvWait final : public IoWait {
   public:
     RecvWait(int fd, std::size_t bytes);
+    RecvWait(RecvWait&& unbegun) noexcept : IoWait(std::move(unbegun)), buffer_(std::move(unbegun.buffer_)) {
+        data = buffer_.data();
+    }
     std::string finish(wait::Agent& me) {
         check(me);
         buffer_.resize(static_cast<std::size_t>(result));
@@ -92,6 +95,8 @@ class AcceptWait final : public IoWait {
 class ConnectWait final : public IoWait {
   public:
     ConnectWait(int fd, const sockaddr* address, std::size_t bytes) noexcept;
+    ConnectWait(ConnectWait&& unbegun) noexcept
+        : ConnectWait(unbegun.fd, static_cast<const sockaddr*>(unbegun.data), unbegun.size) {}
     void finish(wait::Agent& me) { check(me); }
 
   private:
@@ -120,6 +125,8 @@ namespace detail {
 class RecvFromWait final : public IoWait {
   public:
     RecvFromWait(int fd, void* buffer, std::size_t bytes) noexcept;
+    RecvFromWait(RecvFromWait&& unbegun) noexcept
+        : RecvFromWait(unbegun.fd, unbegun.part_.iov_base, unbegun.part_.iov_len) {}
     Datagram finish(wait::Agent& me);
 
   private:
@@ -132,6 +139,9 @@ class SendToWait final : public IoWait {
   public:
     SendToWait(int fd, const void* bytes, std::size_t size, const sockaddr* address,
                std::size_t address_bytes) noexcept;
+    SendToWait(SendToWait&& unbegun) noexcept
+        : SendToWait(unbegun.fd, unbegun.part_.iov_base, unbegun.part_.iov_len,
+                     static_cast<const sockaddr*>(unbegun.message_.msg_name), unbegun.message_.msg_namelen) {}
     std::size_t finish(wait::Agent& me) {
         check(me);
         return static_cast<std::size_t>(result);

@@ -29,6 +29,7 @@ class SharedWait : public wait::Wait {
     SharedWait(const void* object, const wait::WaitSite& site) noexcept : Wait(object, site) { watch_.wait = this; }
 
   protected:
+    SharedWait(SharedWait&& unbegun) noexcept : Wait(std::move(unbegun)) { watch_.wait = this; }
     ~SharedWait() = default;
     /// Sleeps while `word` has `value`, from the return of step() on. False: no helper thread can be had; try again, or fail.
     void sleep_on(os::FutexWord& word, std::uint32_t value) noexcept;

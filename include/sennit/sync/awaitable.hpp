@@ -20,6 +20,8 @@ class [[nodiscard]] Awaitable {
   public:
     template <class... Args>
     explicit Awaitable(Deadline deadline, Args&&... args) : op_(std::forward<Args>(args)...), deadline_(deadline) {}
+    /// Before it is awaited: for create_task(), gather() and their kin. Not possible with every Op.
+    Awaitable(Awaitable&&) = default;
     Awaitable(const Awaitable&) = delete;
     Awaitable& operator=(const Awaitable&) = delete;
 

@@ -112,6 +112,8 @@ class Condition::WaitOp : public LockWait {
         return result_;
     }
 
+    WaitOp(WaitOp&& unbegun) noexcept = default;
+
   protected:
     ~WaitOp() = default;
     template <class Op>

@@ -130,6 +130,7 @@ class FutureCore {
       public:
         explicit WaitOp(FutureCore& core, OnCancel* stay = nullptr) noexcept
             : Wait(&core, wait_site), core_(core), stay_(stay) {}
+        WaitOp(WaitOp&& unbegun) noexcept : WaitOp(unbegun.core_, unbegun.stay_) {}
         bool try_now(Deadline deadline) noexcept { return core_.done() || deadline.is_poll(); }
         bool step() noexcept override;
         /// Whether the future is done.

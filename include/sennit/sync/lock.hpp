@@ -22,6 +22,7 @@ class LockWait : public wait::Wait {
     using Wait::Wait;
 
   protected:
+    LockWait(LockWait&&) noexcept = default; // unbegun
     ~LockWait() = default;
 
   private:

@@ -26,6 +26,7 @@ enum class QueueResult : std::uint8_t {
 class QueueWait : public wait::Wait {
   protected:
     using Wait::Wait;
+    QueueWait(QueueWait&&) noexcept = default; // unbegun
     ~QueueWait() = default;
 
     // Lets a little time pass, if it is worth looking again before this agent sleeps. False: enough.

@@ -381,6 +381,7 @@ class NodeStore : public QueueCore {
     class Taken {
       public:
         Taken() = default;
+        Taken(Taken&& empty) noexcept : node_(std::exchange(empty.node_, nullptr)) {}
         Taken(const Taken&) = delete;
         Taken& operator=(const Taken&) = delete;
         ~Taken() { delete node_; }

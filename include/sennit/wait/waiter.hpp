@@ -6,6 +6,7 @@
 #include <sennit/base/intrusive_list.hpp>
 
 #include <cstdint>
+#include <utility>
 
 namespace sennit::wait {
 
@@ -70,6 +71,13 @@ class Pause {
 
   protected:
     explicit Pause(const WaitSite& site, bool has_steps = false) noexcept : has_steps_(has_steps), site_(&site) {}
+    /// One that has not begun: so what co_await would begin can be handed to a task first.
+    Pause(Pause&& unbegun) noexcept
+        : interruptible_(unbegun.interruptible_),
+          spins_(unbegun.spins_),
+          has_steps_(unbegun.has_steps_),
+          site_(unbegun.site_),
+          deadline_(unbegun.deadline_) {}
     ~Pause() = default;
 
     /// Makes the node ready to wait (again). By the agent itself, before it links the node.
@@ -101,6 +109,7 @@ class Waiter : public Pause, public base::ListNode {
 
   protected:
     Waiter(const void* object, const WaitSite& site) noexcept : Pause(site, true), object_(object) {}
+    Waiter(Waiter&& unbegun) noexcept : Pause(std::move(unbegun)), ListNode(), object_(unbegun.object_) {}
     ~Waiter() = default;
 
   private:
@@ -131,6 +140,8 @@ class Wait : public Waiter {
 
   protected:
     using Waiter::Waiter;
+    Wait(Wait&& unbegun) noexcept
+        : Waiter(std::move(unbegun)), outside_value_(unbegun.outside_value_), outside_(unbegun.outside_) {}
     ~Wait() = default;
     std::uint32_t outside_value_ = 0;
     atomic<std::uint32_t>* outside_ = nullptr;
