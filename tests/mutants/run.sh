@@ -25,7 +25,7 @@ rm -rf "$scratch"
 mkdir -p "$scratch"/{src,objects,bin}
 cd "$scratch"
 cp -a "$root/include" "$root/tests" .
-cp -a "$root"/src/{base,os,wait,sync,threading,subprocess,futures} src/
+cp -a "$root"/src/{base,os,wait,sync,loop,threading,subprocess,asyncio,futures} src/
 
 # As the preset dev, but not optimised. The shim is linked as tests/CMakeLists.txt does it.
 cache=
@@ -45,7 +45,7 @@ wraps=$(sed -n 's/^\([a-z].*\)/-Wl,--wrap=\1/p' tests/support/shim_calls.txt | t
     echo "COMMON = ${common[*]}"
     for test in $(for mutant; do field tests "$mutant"; done | tr ' ' '\n' | sort -u); do
         rule "tests/$test.cpp"
-        printf 'bin/%s: %s $(COMMON)\n\t@$(CXX) -o $@ $^ %s -lgmock -lgtest -pthread\n' "$(printf %s "$test" | tr / _)" \
+        printf 'bin/%s: %s $(COMMON)\n\t@$(CXX) -o $@ $^ %s -lgmock -lgtest -luring -pthread\n' "$(printf %s "$test" | tr / _)" \
             "$(object "tests/$test.cpp")" "$wraps"
     done
     echo "-include objects/*.d"

@@ -24,13 +24,14 @@ mkdir -p "$scratch"/{src,tests,objects}
 cd "$scratch"
 cp -a "$root/include" .
 cp -a "$root"/src/{base,os,wait,sync,futures,threading} src/
+rm src/futures/spawn.cpp # needs the event loop, which no scenario runs
 cp -a "$root"/tests/{model,support} tests/
 
 cache=
 [ -z "$(command -v ccache)" ] || cache=ccache
 {
     echo "CXX = $cache $compiler -std=c++20 -O0 -DSENNIT_MODEL=1 -DSENNIT_DEBUG=1 -ftls-model=initial-exec -Iinclude -Isrc -Itests"
-    sources=(src/*/*.cpp tests/support/test_loop.cpp tests/model/*.cpp)
+    sources=(src/*/*.cpp tests/support/model_loop.cpp tests/model/*.cpp)
     common=()
     for source in "${sources[@]}"; do
         object=objects/$(printf %s "${source%.cpp}" | tr / _).o
