@@ -34,7 +34,11 @@ class HalfServer {
         return urls;
     }
     void let_go() { open_ = true; }
-    [[nodiscard]] std::int64_t sent() const { return server_.sent(); }
+    /// To clients that have gone.
+    [[nodiscard]] std::int64_t sent() {
+        server_.wait_until_idle();
+        return server_.sent();
+    }
 
   private:
     std::atomic<bool> open_{false};

@@ -161,7 +161,7 @@ TestServer::TestServer(Handler handler, const Identity* identity, const std::str
             ::ERR_clear_error();
         }
     }
-    listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -196,16 +196,27 @@ std::vector<TestServer::Request> TestServer::log() {
     return log_;
 }
 
+void TestServer::wait_until_idle() {
+    for (;;) {
+        {
+            const std::lock_guard guard(lock_);
+            pollfd somebody{listener_, POLLIN, 0};
+            if (open_.empty() && ::poll(&somebody, 1, 0) == 0) return;
+        }
+        ::usleep(500);
+    }
+}
+
 void TestServer::accept_all() {
     for (;;) {
+        pollfd somebody{listener_, POLLIN, 0};
+        ::poll(&somebody, 1, -1);
+        if (stopping_) return;
+        const std::lock_guard guard(lock_); // a client waits at the listener or is in open_
         const int fd = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-        if (fd < 0) {
-            if (stopping_) return;
-            continue;
-        }
+        if (fd < 0) continue;
         const int on = 1;
         ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        const std::lock_guard guard(lock_);
         open_.insert(fd);
         threads_.emplace_back([this, fd] { serve(fd); });
     }

@@ -76,6 +76,8 @@ class TestServer {
 
     [[nodiscard]] std::string url(const std::string& path, const std::string& host = "127.0.0.1") const;
     [[nodiscard]] std::int64_t sent() const { return sent_; } // bytes, heads included
+    /// Waits until all clients have gone; what they were sent is in sent() then, which counts a call when it has returned.
+    void wait_until_idle();
     [[nodiscard]] int requests() const { return requests_; }
     [[nodiscard]] std::vector<Request> log();
     [[nodiscard]] bool stopping() const { return stopping_; }
