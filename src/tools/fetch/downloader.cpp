@@ -35,6 +35,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <system_error>
+#include <utility>
 
 namespace sennit::tools {
 namespace {
@@ -50,6 +51,8 @@ constexpr std::size_t most_urls_bytes = 16 * 1024 * 1024; // read ahead
 constexpr std::size_t most_hosts = 10'000;                // remembered
 const std::string untrusted = "the server's certificate is not to be trusted, nothing was fetched: ";
 constexpr long receive_bytes = 128 * 1024;
+constexpr std::size_t finish_together = 64;
+constexpr std::int64_t longest_gathering = 10 * ms;
 
 std::string message(int error) { return std::system_category().message(error); }
 
@@ -424,8 +427,7 @@ bool Downloader::settle_what_is_there(Download& d) {
         }
         job.sha256 = *d.sha256;
         job.only_check = true;
-        ++finishing_;
-        finisher_->put(std::move(job));
+        put_to_finish(std::move(job));
         return true;
     }
     if (options_.overwrite) return false;
@@ -861,8 +863,22 @@ void Downloader::whole(Download& d) {
     job.name = d.final_name.empty() ? d.part.name() : d.final_name;
     if (d.sha256 != nullptr) job.sha256 = *d.sha256;
     job.replace = options_.overwrite;
+    put_to_finish(std::move(job));
+}
+
+// Some at a time: to wake the Finisher for each small file costs more than what it does, and together they are synced once.
+void Downloader::put_to_finish(Finisher::Job job) {
     ++finishing_;
-    finisher_->put(std::move(job));
+    to_finish_.push_back(std::move(job));
+    const bool more_to_come = running_ > 0 || waiting_ > 0;
+    if (!more_to_come || to_finish_.size() >= std::min(finish_together, finishing_limit_ / 2)) return finish_those();
+    if (to_finish_.size() == 1)
+        finish_timer_ = loop_.call_later(std::chrono::nanoseconds(longest_gathering), [this] { finish_those(); });
+}
+
+void Downloader::finish_those() {
+    finish_timer_.cancel();
+    if (!to_finish_.empty()) finisher_->put(std::exchange(to_finish_, {}));
 }
 
 void Downloader::finished(std::vector<Finisher::Result>& results) {
@@ -985,6 +1001,7 @@ void Downloader::end_early(std::string why, int exit_status) {
         d->retry.cancel();
         if (d->part.keep()) ++kept_;
     }
+    finish_those();
     look_for_end();
 }
 

@@ -128,6 +128,8 @@ class Downloader final : public CurlSession::Listener {
     void release(Transfer& t);
     void row(const Transfer& t, std::string_view outcome, bool tried_again);
     void whole(Download& d);
+    void put_to_finish(Finisher::Job job);
+    void finish_those();
     void finished(std::vector<Finisher::Result>& results);
     void failed_attempt(Transfer& t, std::string why, bool may_retry, std::int64_t after_s);
     void failed(Download& d, std::string why);
@@ -149,7 +151,9 @@ class Downloader final : public CurlSession::Listener {
     loop::EventLoop loop_;
     std::optional<CurlSession> session_;
     std::optional<Finisher> finisher_;
-    std::size_t finishing_limit_ = 0, finishing_ = 0;
+    std::size_t finishing_limit_ = 0, finishing_ = 0; // to_finish_ included
+    std::vector<Finisher::Job> to_finish_;            // not put in yet
+    loop::TimerHandle finish_timer_;
 
     std::deque<std::string> urls_; // read and not yet made into downloads
     std::size_t urls_bytes_ = 0;

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <fcntl.h>
+#include <iterator>
 #include <memory>
 #include <openssl/evp.h>
 #include <sys/syscall.h>
@@ -69,14 +70,17 @@ Finisher::~Finisher() {
     thread_.join();
 }
 
-void Finisher::put(Job job) { jobs_.put(std::move(job)); }
+void Finisher::put(std::vector<Job> jobs) { jobs_.put(std::move(jobs)); }
 
 void Finisher::run() {
     for (;;) {
         std::vector<Job> jobs;
         try {
-            jobs.push_back(jobs_.get());
-            while (jobs.size() < most_together) jobs.push_back(jobs_.get_nowait());
+            jobs = jobs_.get();
+            while (jobs.size() < most_together) {
+                std::vector<Job> more = jobs_.get_nowait();
+                jobs.insert(jobs.end(), std::move_iterator(more.begin()), std::move_iterator(more.end()));
+            }
         } catch (const queue::Empty&) { // these are all for now
         } catch (const queue::ShutDown&) {
             if (jobs.empty()) return;

@@ -45,7 +45,7 @@ class Finisher {
     /// Waits for what was put in.
     ~Finisher();
 
-    void put(Job job);
+    void put(std::vector<Job> jobs);
 
   private:
     void run();
@@ -53,7 +53,7 @@ class Finisher {
 
     loop::EventLoop& loop_;
     std::function<void(std::vector<Result>&)> done_;
-    queue::Queue<Job> jobs_;
+    queue::Queue<std::vector<Job>> jobs_;
     threading::Thread thread_;
 };
 
