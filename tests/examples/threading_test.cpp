@@ -91,6 +91,18 @@ TEST(Examples, thread_pool_executor_gives_five_results_in_order) {
     EXPECT_EQ(run_example("thread_pool_executor"), results);
 }
 
+TEST(Examples, pool_long_tasks_lets_the_fifth_wait_for_a_free_worker) {
+    const Lines lines = run_example("pool_long_tasks");
+    ASSERT_EQ(lines.size(), 12U);
+    EXPECT_EQ(lines.back(),
+              "All tasks done. At most four at once: yes. Before the fifth began, another one had ended: yes.");
+    for (int i = 0; i < 5; ++i) {
+        EXPECT_EQ(std::count(lines.begin(), lines.end(), "Run task " + std::to_string(i)), 1);
+        const std::string ended = "Task " + std::to_string(i) + " runs 0.";
+        EXPECT_EQ(std::count_if(lines.begin(), lines.end(), [&](const auto& l) { return l.starts_with(ended); }), 1);
+    }
+}
+
 TEST(Examples, download_threads_take_the_longest_and_not_the_sum) {
     const Lines serial = run_example("download_serial"), threads = run_example("download_threads");
     ASSERT_EQ(serial.size(), 1U);

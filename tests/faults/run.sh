@@ -13,18 +13,20 @@ root=$(cd "$(dirname "$(readlink -f "$0")")/../.." && pwd)
 
 declare -A about=(
     [F6]="map SIGKILLed: no orphan" [F14]="no room on the disk, or in /dev/shm" [F9]="processes refused to map"
+    [F10]="pools nested 3 deep, the middle one ends"
     [F13]="holder or waiter of a shared primitive killed" [F15]="8 processes create one name"
     [F16]="owner and attachers of a name leave or die"
     [F17]="descriptor limit = used + k" [F18]="the n-th allocation fails" [F19]="threads are refused"
     [F23]="signals at 1 kHz over conformance" [F24]="INT, TERM, HUP at a random time" [F25]="the wall clock jumps"
     [F27]="Promela models" [F28]="real code under seeded schedules" [F29]="stress: primitives x agents x races"
     [F30]="outcome tables" [F31]="linearizability" [F32]="odd deadlines" [F33]="tasks cancelled at random"
+    [F37]="the consumer is ever so slow"
     [F38]="short reads and writes, EAGAIN"
     [F42]="map killed, then --resume; whole lines" [F43]="hostile names, answers, certificates and URLs"
 )
 # Suites that belong to a fault without carrying its number.
 declare -A also=([F29]="Million.*:Race.*:QueueRace.*:*QueueStress.*" [F31]="*Linearizability.*")
-order=(F6 F9 F13 F14 F15 F16 F17 F18 F19 F23 F24 F25 F27 F28 F29 F30 F31 F32 F33 F38 F42 F43)
+order=(F6 F9 F10 F13 F14 F15 F16 F17 F18 F19 F23 F24 F25 F27 F28 F29 F30 F31 F32 F33 F37 F38 F42 F43)
 programs=(faults_test stress_test conformance_test tools_test)
 
 verbose=
