@@ -17,6 +17,7 @@ declare -A about=(
     [F13]="holder or waiter of a shared primitive killed" [F15]="8 processes create one name"
     [F16]="owner and attachers of a name leave or die"
     [F17]="descriptor limit = used + k" [F18]="the n-th allocation fails" [F19]="threads are refused"
+    [F21]="io_uring refused, queues full" [F26]="signals at a loop's handler" [F36]="peers that stop, reset, vanish"
     [F23]="signals at 1 kHz over conformance" [F24]="INT, TERM, HUP at a random time" [F25]="the wall clock jumps"
     [F27]="Promela models" [F28]="real code under seeded schedules" [F29]="stress: primitives x agents x races"
     [F30]="outcome tables" [F31]="linearizability" [F32]="odd deadlines" [F33]="tasks cancelled at random"
@@ -26,7 +27,7 @@ declare -A about=(
 )
 # Suites that belong to a fault without carrying its number.
 declare -A also=([F29]="Million.*:Race.*:QueueRace.*:*QueueStress.*" [F31]="*Linearizability.*")
-order=(F6 F9 F10 F13 F14 F15 F16 F17 F18 F19 F23 F24 F25 F27 F28 F29 F30 F31 F32 F33 F37 F38 F42 F43)
+order=(F6 F9 F10 F13 F14 F15 F16 F17 F18 F19 F21 F23 F24 F25 F26 F27 F28 F29 F30 F31 F32 F33 F36 F37 F38 F42 F43)
 programs=(faults_test stress_test conformance_test tools_test)
 
 verbose=
