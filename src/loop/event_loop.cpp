@@ -22,6 +22,7 @@
 #include <sennit/os/signals.hpp>
 #include <sennit/os/thread.hpp>
 #include <sennit/wait/agent.hpp>
+#include <sennit/wait/callback_mark.hpp>
 
 #include <cerrno>
 #include <cstdio>
@@ -128,7 +129,13 @@ void EventLoop::run_callback(detail::Callback& c) noexcept {
     if (c.cancelled()) return;
     const std::int64_t start = debug_ ? base::monotonic_ns() : 0;
     try {
-        c.call();
+        if (start != 0) [[unlikely]] {
+            const std::string name = readable(c.type().name());
+            const wait::CallbackMark mark(name.c_str()); // blocking calls in it are told
+            c.call();
+        } else {
+            c.call();
+        }
     } catch (...) {
         ExceptionContext context;
         try {

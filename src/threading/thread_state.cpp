@@ -21,6 +21,7 @@
 #include <sennit/os/throw_stack.hpp>
 #include <sennit/threading/excepthook.hpp>
 #include <sennit/threading/thread.hpp>
+#include <sennit/wait/callback_mark.hpp>
 #include <sennit/wait/registry.hpp>
 
 #include "report.hpp"
@@ -328,7 +329,8 @@ bool JoinOp::step() noexcept {
 bool JoinOp::join_with_system(wait::Agent& me) noexcept {
     // relaxed: a handle, and nothing behind it. Without one the start is not done yet.
     if (me.kind() != wait::AgentKind::thread || thread_->kind() != detail::ThreadState::Kind::made ||
-        thread_->ident() == 0 || thread_->reaped_.exchange(true, memory_order_relaxed))
+        thread_->ident() == 0 || wait::CallbackMark::current() || // where it is reported, the usual way
+        thread_->reaped_.exchange(true, memory_order_relaxed))
         return false;
     make_uninterruptible();
     me.wait_outside(*this,

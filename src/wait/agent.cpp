@@ -23,6 +23,7 @@
 #include <sennit/os/backtrace.hpp>
 #include <sennit/os/futex.hpp>
 #include <sennit/os/thread.hpp>
+#include <sennit/wait/callback_mark.hpp>
 #include <sennit/wait/process_end.hpp>
 #include <sennit/wait/registry.hpp>
 
@@ -46,13 +47,18 @@ constexpr auto default_policy = BlockingCallPolicy::warn;
 #endif
 constinit atomic<BlockingCallPolicy> policy_now{default_policy};
 
-void report_blocking_call(const Wait& w) {
+// `callback`: the name of that which makes the call; nullptr: a coroutine does.
+void report_blocking_call(const Wait& w, const char* callback) {
     // relaxed: a setting.
     const auto policy = policy_now.load(memory_order_relaxed);
     if (policy == BlockingCallPolicy::ignore) return;
-    if (policy == BlockingCallPolicy::raise)
-        throw UsageError(std::string("blocking call ") + w.site().object + "." + w.site().call +
-                         "() in a coroutine would stop its event loop; co_await its async_ twin instead");
+    if (policy == BlockingCallPolicy::raise) {
+        std::string text = std::string("blocking call ") + w.site().object + "." + w.site().call + "() in ";
+        text += callback ? std::string("the callback ") + callback : "a coroutine";
+        text += " would stop its event loop; ";
+        text += callback ? "start a task that has a co_await of its async_ twin" : "co_await its async_ twin instead";
+        throw UsageError(text);
+    }
     // Once a call site: a loop that does it a million times says so once. relaxed: at worst it is said twice.
     static atomic<const WaitSite*> said[8]{};
     for (auto& slot : said) {
@@ -63,10 +69,9 @@ void report_blocking_call(const Wait& w) {
             break;
         }
     }
-    std::fprintf(stderr,
-                 "sennit: warning: blocking call %s.%s() in a coroutine stops its event loop; co_await its async_ twin "
-                 "instead\n",
-                 w.site().object, w.site().call);
+    std::fprintf(stderr, "sennit: warning: blocking call %s.%s() in %s%s stops its event loop; %s\n", w.site().object,
+                 w.site().call, callback ? "the callback " : "a coroutine", callback ? callback : "",
+                 callback ? "start a task that has a co_await of its async_ twin" : "co_await its async_ twin instead");
     os::print_backtrace(1);
 }
 
@@ -342,10 +347,13 @@ void Agent::unclaim(Pause* w) const noexcept {
 
 void Agent::wait(Wait& w, Deadline deadline) {
     if (kind_ == AgentKind::coroutine) {
-        report_blocking_call(w);
+        report_blocking_call(w, nullptr);
+        const CallbackMark reported(nullptr);
         current_thread_agent().wait(w, deadline);
         return;
     }
+    if (CallbackMark::current()) [[unlikely]]
+        report_blocking_call(w, CallbackMark::current());
     bind(w, deadline);
     while (!w.step()) {
         if (begin(w)) park(w, w.interruptible() ? deadline : forever);

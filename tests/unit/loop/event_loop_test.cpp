@@ -3,6 +3,7 @@
 #include <sennit/base/errors.hpp>
 #include <sennit/loop/helper_threads.hpp>
 #include <sennit/os/fd.hpp>
+#include <sennit/sync/semaphore.hpp>
 #include <sennit/wait/registry.hpp>
 
 #include <atomic>
@@ -285,6 +286,47 @@ TEST(EventLoop, a_slow_callback_is_named_in_debug_mode) {
     loop.run_forever();
     const std::string said = testing::internal::GetCapturedStderr();
     EXPECT_NE(said.find("TheSlowOne"), std::string::npos) << said;
+}
+
+TEST(EventLoop, a_call_that_blocks_in_a_plain_callback_is_reported_in_debug_mode) {
+    const auto before = wait::blocking_call_policy();
+    wait::set_blocking_call_policy(wait::BlockingCallPolicy::raise);
+    EventLoop loop;
+    std::vector<std::string> told;
+    loop.set_exception_handler([&](EventLoop&, const ExceptionContext& context) {
+        try {
+            std::rethrow_exception(context.exception);
+        } catch (const UsageError& e) {
+            told.emplace_back(e.what());
+        }
+    });
+    sync::Semaphore none(0), one(1);
+    struct Blocks {
+        sync::Semaphore& semaphore;
+        void operator()() const { semaphore.acquire(true, 1ms); }
+    };
+    loop.call_soon(Blocks{none}); // without the mode it just blocks
+    loop.call_soon([&] { loop.set_debug(true); });
+    loop.call_soon(Blocks{one}); // need not wait
+    loop.call_soon(Blocks{none});
+    loop.call_later(0s, Blocks{none});
+    loop.call_later(1us, [&] {
+        std::thread([&] { none.acquire(true, 1ms); }).join(); // another thread is no business of the loop's
+        loop.stop();
+    });
+    loop.run_forever();
+    none.acquire(true, 1ms); // nor is who runs no callback any more
+    wait::set_blocking_call_policy(wait::BlockingCallPolicy::warn);
+    loop.call_soon(Blocks{none});
+    loop.stop();
+    testing::internal::CaptureStderr();
+    loop.run_forever();
+    const std::string said = testing::internal::GetCapturedStderr();
+    wait::set_blocking_call_policy(before);
+    ASSERT_EQ(told.size(), 2U);
+    EXPECT_NE(told[0].find("Semaphore.acquire() in the callback"), std::string::npos) << told[0];
+    EXPECT_NE(told[0].find("Blocks"), std::string::npos) << told[0];
+    EXPECT_NE(said.find("Semaphore.acquire() in the callback"), std::string::npos) << said;
 }
 
 TEST(EventLoop, the_child_of_a_fork_makes_a_loop_of_its_own) {

@@ -1,0 +1,103 @@
+// The coroutines of the repository's examples, each cancelled at its 1st, 2nd, … suspension.
+#include <sennit/asyncio.hpp>
+#include <sennit/threading.hpp>
+
+#include "support/cancel_everywhere.hpp"
+
+#include <arpa/inet.h>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <gtest/gtest.h>
+#include <memory>
+#include <netinet/in.h>
+#include <optional>
+#include <string>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <thread>
+#include <unistd.h>
+#include <vector>
+
+// Their sources, each in a namespace of its own; what they include is included above.
+#define main run_as_a_program
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wreturn-type" // main may do without a return
+namespace gather_sleeps {
+#include "../../../examples/gather_sleeps.cpp"
+}
+namespace generator_coroutines {
+#include "../../../examples/generator_coroutines.cpp"
+}
+namespace download_coroutines {
+#include "../../../examples/download_coroutines.cpp"
+}
+namespace event_driven_server {
+#include "../../../examples/event_driven_server.cpp"
+}
+#pragma GCC diagnostic pop
+#undef main
+
+namespace sennit::asyncio {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::cancel_everywhere;
+
+// For what refers to nothing of this frame: a coroutine that can be made again and again.
+Coro<> discard(Coro<bool> coro) { co_await std::move(coro); }
+
+TEST(CancelledExamples, gather_sleeps) {
+    EXPECT_GE(cancel_everywhere([] { return gather_sleeps::both(); }), 1);
+    EXPECT_GE(cancel_everywhere([] { return gather_sleeps::wait_for("early", 1ms); }), 1);
+}
+
+TEST(CancelledExamples, generators) {
+    EXPECT_GE(cancel_everywhere([] { return generator_coroutines::show_all(); }), 3);
+}
+
+TEST(CancelledExamples, downloads_in_coroutines) {
+    wait::current_agent();
+    const download_coroutines::SlowServer server;
+    const download_coroutines::Download file{"one", 5, 100'000};
+    EXPECT_GE(cancel_everywhere([&]() -> Coro<> { co_await download_coroutines::fetch_all(server.port()); }), 1);
+    EXPECT_GE(cancel_everywhere([&]() -> Coro<> { co_await download_coroutines::fetch(server.port(), file); }), 1);
+}
+
+TEST(CancelledExamples, a_server_and_its_clients) {
+    EXPECT_GE(cancel_everywhere([]() -> Coro<> { co_await event_driven_server::serve(8); }), 2);
+    EXPECT_GE(cancel_everywhere([]() -> Coro<> {
+                  Server server = co_await start_server(event_driven_server::answer, "127.0.0.1", 0);
+                  event_driven_server::Crowd crowd(1);
+                  co_await discard(event_driven_server::client(server.port(), 7, crowd));
+              }),
+              2);
+    // The server's side of a connection: its client asks when the handler already waits.
+    EXPECT_GE(cancel_everywhere([]() -> Coro<> {
+                  std::optional<StreamReader> in;
+                  std::optional<StreamWriter> out;
+                  Event connected;
+                  Server server = co_await start_server(
+                      [&](StreamReader reader, StreamWriter writer) -> Coro<> {
+                          in.emplace(std::move(reader));
+                          out.emplace(std::move(writer));
+                          connected.set();
+                          co_return;
+                      },
+                      "127.0.0.1", 0);
+                  auto [reader, writer] = co_await open_connection("127.0.0.1", server.port());
+                  co_await connected.async_wait();
+                  StreamWriter& asks = writer;
+                  co_await gather(event_driven_server::answer(std::move(*in), std::move(*out)), [&asks]() -> Coro<> {
+                      co_await sleep(1ms);
+                      asks.write("12\n");
+                      asks.write_eof();
+                  });
+                  EXPECT_EQ(co_await reader.readline(), "144\n");
+              }),
+              3);
+}
+
+} // namespace
+} // namespace sennit::asyncio
