@@ -356,6 +356,7 @@ EventLoop::~EventLoop() {
         } catch (const std::exception& e) {
             std::fprintf(stderr, "sennit: closing an event loop: %s\n", e.what());
         }
+        drop_late_callbacks(); // whose callers looked before close() did
     } else {
         std::fputs("sennit: an event loop is destroyed while it runs; stop() it and let run_forever() return first\n",
                    stderr);
@@ -372,17 +373,17 @@ void EventLoop::forget_in_child() noexcept {
 
 void EventLoop::close() {
     if (is_running() && running_ == this) throw UsageError("EventLoop.close: the loop runs; stop() it first");
-    if (closed_) return;
+    if (is_closed()) return;
     if (forks_ != forks.load(memory_order_relaxed)) {
         // The parent's, in a child of fork(): its poller is shared with the parent, and must not be touched.
-        closed_ = true;
+        closed_.store(true, memory_order_relaxed);
         static_cast<void>(poller_.release());
         static_cast<void>(own_executor_.release()); // whose threads are not here
         return;
     }
     if (end_tasks_) end_tasks_(*this);
     while (base::ListNode* r = resources_.pop_front()) static_cast<Resource*>(r)->loop_closes();
-    closed_ = true;
+    closed_.store(true, memory_order_relaxed);
     if (signals_)
         for (int s = 1; s < signal_count; ++s) remove_signal_handler(s);
     if (watchers_) {
@@ -405,11 +406,15 @@ void EventLoop::close() {
     });
     for (auto* t : timed) stop_timed(*t);
     own_executor_.reset(); // waits for what runs there, which may still put something in
+    drop_late_callbacks();
+    // acquire: meets wake_sleeper(): its last touch of the loop is over.
+    while (wakes_done_.load(memory_order_acquire) != wakes_owed_) os::yield_core();
+}
+
+void EventLoop::drop_late_callbacks() noexcept {
     inbox_.take(ready_);
     while (Ready* r = ready_.pop_front())
         if (r->run == detail::Callback::run_and_release) static_cast<detail::Callback*>(r)->release();
-    // acquire: meets wake_sleeper(): its last touch of the loop is over.
-    while (wakes_done_.load(memory_order_acquire) != wakes_owed_) os::yield_core();
 }
 
 void EventLoop::throw_closed() { throw UsageError("the event loop is closed; make a new one"); }

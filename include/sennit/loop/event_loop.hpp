@@ -69,7 +69,7 @@ class EventLoop {
     /// run_forever() ends after the present turn. Called before it: it makes one turn.
     void stop() noexcept;
     [[nodiscard]] bool is_running() const noexcept { return is_running_.load(memory_order_relaxed); }
-    [[nodiscard]] bool is_closed() const noexcept { return closed_; }
+    [[nodiscard]] bool is_closed() const noexcept { return closed_.load(memory_order_relaxed); }
     /// Drops what is left: callbacks that have not run are not run. Tasks that have not ended are cancelled and run to their end.
     /// Twice is as once. Throws UsageError when it runs.
     void close();
@@ -98,7 +98,8 @@ class EventLoop {
         post(*c);
         return handle;
     }
-    /// The same from any thread. One wake-up of the kernel's if the loop sleeps, none if it runs.
+    /// The same from any thread, as long as the loop lives. One wake-up of the kernel's if the loop sleeps, none if it runs. Throws
+    /// UsageError once it is closed; f is dropped when that happens at the same time.
     template <class F, class... Args>
     Handle call_soon_threadsafe(F&& f, Args&&... args) {
         check_open();
@@ -270,7 +271,7 @@ class EventLoop {
     void stop_timed(detail::TimedCallback& c) noexcept;
     void run_callback(detail::Callback& c) noexcept;
     void check_open() const {
-        if (closed_) [[unlikely]]
+        if (is_closed()) [[unlikely]]
             throw_closed();
     }
     void check_thread(const char* call) const {
@@ -289,6 +290,7 @@ class EventLoop {
     void run_batch(ReadyList& batch) noexcept;
     void run_shuffled(ReadyList& batch) noexcept;
     [[nodiscard]] bool time_to_look() noexcept;
+    void drop_late_callbacks() noexcept;
     static void forget_in_child() noexcept;
 
     static inline constinit thread_local EventLoop* running_ = nullptr;
@@ -304,7 +306,7 @@ class EventLoop {
     std::uint32_t goes_on_left_ = goes_on_at_most;
     bool look_next_turn_ = false; // a timer was armed that is due
     bool debug_ = false;
-    bool closed_ = false;
+    atomic<bool> closed_{false}; // relaxed: who puts something in at the same time is too late, which the inbox bears
     atomic<bool> is_running_{false}; // relaxed: a hint to other threads
     atomic<bool> stopping_{false};   // relaxed: stop() wakes by the poller, which orders it
     sync::Executor* default_executor_ = nullptr;
