@@ -34,19 +34,7 @@ bool is_cancelled(const std::exception_ptr& error) noexcept {
     }
 }
 
-// GCC names a coroutine after its frame: void f(f(int)::_Z1fi.Frame*).
-std::string_view function_name(std::string_view name) {
-    const auto frame = name.find("::_Z");
-    const auto open = name.find('(');
-    if (name.ends_with(".Frame*)") && frame != name.npos && open != name.npos && open + 1 < frame)
-        return name.substr(open + 1, frame - open - 1);
-    return name;
-}
-
-std::string line_of(const std::source_location& where) {
-    return std::string(function_name(where.function_name())) + " at " + where.file_name() + ':' +
-           std::to_string(where.line());
-}
+[[maybe_unused]] const bool details_told = (wait::set_coroutine_details(TaskBase::tell_details), true);
 
 } // namespace
 
@@ -183,7 +171,9 @@ void TaskBase::step() noexcept {
             ended_ = true;
         }
     }
+    loop_->set_stepping(this);
     if (!ended_) leaf_.resume(); // a root that ends sets ended_, and itself as the leaf
+    loop_->set_stepping(nullptr);
     if (start != 0) [[unlikely]]
         loop_->ran_since(start, "task", name());
     const bool ended = ended_;
@@ -286,6 +276,28 @@ std::vector<std::source_location> TaskBase::stack() const {
     for (const detail::PromiseBase* p = &detail::PromiseBase::of(leaf_); p; p = p->caller_promise())
         all.push_back(p->where());
     return all;
+}
+
+void TaskBase::tell_details(const wait::Agent& agent, bool stands_still, wait::AgentDetails& details) noexcept {
+    const auto* const task = dynamic_cast<const TaskBase*>(&agent);
+    if (!task) return;
+    // While it unwinds its stack, on its way to the loop, its coroutines still write who awaits whom.
+    if (stands_still && !task->loop_->is_stepping(task)) {
+        for (const detail::PromiseBase* p = &detail::PromiseBase::of(task->leaf_); p; p = p->caller_promise()) {
+            if (details.frame_count < details.most_frames) details.frames[details.frame_count] = p->where();
+            ++details.frame_count;
+        }
+    }
+    auto& self = const_cast<TaskBase&>(*task); // its mutex
+    os::MutexGuard guard(self.mutex_);
+    const base::ListNode* const first = self.observers_;
+    for (const base::ListNode* n = first; n;
+         n = n->next == first ? nullptr : static_cast<const base::ListNode*>(n->next)) {
+        const wait::Agent* const by = static_cast<const TaskObserver*>(n)->awaiting();
+        if (!by) continue;
+        if (details.awaited_by_count < details.most_awaiting) details.awaited_by[details.awaited_by_count] = by->id();
+        ++details.awaited_by_count;
+    }
 }
 
 // ---- waiting for a task
@@ -398,7 +410,7 @@ bool TaskRef::remove_done_callback(std::uint64_t number) const noexcept {
 
 void TaskRef::print_stack() const {
     std::string text = describe() + '\n';
-    for (const auto& where : stack()) text += "  " + line_of(where) + '\n';
+    for (const auto& where : stack()) text += "  " + wait::describe_line(where) + '\n';
     std::fwrite(text.data(), 1, text.size(), stderr);
 }
 
@@ -407,7 +419,7 @@ std::string TaskRef::describe() const {
     if (!done()) {
         text += cancelling() > 0 ? " cancelling" : " pending";
         const auto where = stack();
-        if (!where.empty() && where.front().line() != 0) text += " in " + line_of(where.front());
+        if (!where.empty() && where.front().line() != 0) text += " in " + wait::describe_line(where.front());
     } else {
         text += cancelled() ? " cancelled" : base().failed() ? " failed" : " finished";
     }

@@ -46,6 +46,7 @@ struct TaskGroup::Child final : base::ListNode {
     struct End final : TaskObserver {
         explicit End(Child& c) noexcept : child(c) {}
         void on_done(TaskBase& task) noexcept override { task.loop().post(child.ready); }
+        const wait::Agent* awaiting() const noexcept override { return &child.group.parent_; }
         Child& child;
     };
     struct Node : loop::Ready {

@@ -60,6 +60,7 @@ void WaitForTasks::told(TaskBase& task) noexcept {
 void WaitForTasks::observe_all() noexcept {
     if (observes_) return;
     observes_ = true;
+    by_ = &wait::current_agent();
     for (std::size_t i = 0; i < count_; ++i) {
         links_[i].observes = true;
         links_[i].task->observe(links_[i]); // one that is done tells at once

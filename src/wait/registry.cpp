@@ -3,10 +3,13 @@
 #include <sennit/base/intrusive_list.hpp>
 #include <sennit/os/mutex.hpp>
 #include <sennit/os/thread.hpp>
+#include <sennit/wait/agent_details.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace sennit::wait {
@@ -67,6 +70,9 @@ AgentList& threads() noexcept {
 // Made before main: nobody else can see a list that one of several threads has just made.
 [[maybe_unused]] AgentList& made_early = threads();
 
+// release: meets the acquire in Registry::details: what it refers to is initialised.
+constinit atomic<TellDetails> tell_details{nullptr};
+
 const char* kind_name(AgentKind kind) {
     switch (kind) {
     case AgentKind::thread:
@@ -94,6 +100,20 @@ const Agent::Snapshot* find(const std::vector<Agent::Snapshot>& all, std::uint64
     return nullptr;
 }
 
+// The calls of a coroutine, and who waits for its end.
+void add_details(std::string& text, const AgentDetails& more, const std::vector<Agent::Snapshot>& all) {
+    const std::size_t frames = std::min(more.frame_count, AgentDetails::most_frames);
+    for (std::size_t i = 0; i < frames; ++i) text += "    in " + describe_line(more.frames[i]) + '\n';
+    if (more.frame_count > frames) text += "    in " + std::to_string(more.frame_count - frames) + " more\n";
+    const std::size_t awaiting = std::min(more.awaited_by_count, AgentDetails::most_awaiting);
+    for (std::size_t i = 0; i < awaiting; ++i) {
+        const auto* by = find(all, more.awaited_by[i]);
+        text += "    awaited by " + (by ? label(*by) : "agent " + std::to_string(more.awaited_by[i])) + '\n';
+    }
+    if (more.awaited_by_count > awaiting)
+        text += "    awaited by " + std::to_string(more.awaited_by_count - awaiting) + " more\n";
+}
+
 // Who waits without a deadline for something that a known agent holds.
 bool has_edge(const Agent::Snapshot& a) { return a.site && a.holder && !a.has_deadline; }
 
@@ -111,6 +131,16 @@ std::vector<Agent::Snapshot> find_cycle(const std::vector<Agent::Snapshot>& all)
 
 } // namespace
 
+// GCC names a coroutine after its frame: void f(f(int)::_Z1fi.Frame*).
+std::string describe_line(const std::source_location& where) {
+    std::string_view name = where.function_name();
+    const auto frame = name.find("::_Z");
+    const auto open = name.find('(');
+    if (name.ends_with(".Frame*)") && frame != name.npos && open != name.npos && open + 1 < frame)
+        name = name.substr(open + 1, frame - open - 1);
+    return std::string(name) + " at " + where.file_name() + ':' + std::to_string(where.line());
+}
+
 AgentList::AgentList() noexcept {
     Agents& all = agents();
     os::MutexGuard guard(all.mutex);
@@ -126,19 +156,39 @@ void Registry::add(Agent& agent) noexcept { threads().add(agent); }
 
 void Registry::remove(Agent& agent) noexcept { threads().remove(agent); }
 
-std::vector<Agent::Snapshot> Registry::snapshot() {
+void set_coroutine_details(TellDetails tell) noexcept { tell_details.store(tell, memory_order_release); }
+
+std::vector<Agent::Snapshot> Registry::snapshot() { return snapshot_with(nullptr); }
+
+AgentDetails Registry::details(const Agent& agent) noexcept {
+    AgentDetails all;
+    const TellDetails tell = tell_details.load(memory_order_acquire);
+    if (!tell || agent.kind() != AgentKind::coroutine) return all;
+    Pause* const w = agent.claim_current();
+    tell(agent, w != nullptr, all);
+    if (w) agent.unclaim(w);
+    return all;
+}
+
+std::vector<Agent::Snapshot> Registry::snapshot_with(std::vector<AgentDetails>* all_details) {
     Agents& all = agents();
     std::vector<Agent::Snapshot> result;
     for (std::size_t room = 0;;) {
         result.clear();
         result.reserve(room); // outside the lock: allocation may fail or wait
+        if (all_details) {
+            all_details->clear();
+            all_details->reserve(room);
+        }
         bool enough = true;
         os::MutexGuard guard(all.mutex);
         all.for_each([&](const Agent& a) {
-            if (result.size() < room)
-                result.push_back(a.snapshot());
-            else
+            if (result.size() == room) {
                 enough = false;
+                return;
+            }
+            result.push_back(a.snapshot());
+            if (all_details) all_details->push_back(details(a));
         });
         if (enough) return result;
         room = all.count() + 16;
@@ -173,13 +223,16 @@ std::vector<Agent::Snapshot> Registry::find_deadlock() {
 }
 
 std::string Registry::describe() {
-    const auto all = snapshot();
+    std::vector<AgentDetails> more;
+    const auto all = snapshot_with(&more);
     const std::int64_t now = base::monotonic_ns();
     std::string text = std::to_string(all.size()) + (all.size() == 1 ? " agent\n" : " agents\n");
-    for (const auto& a : all) {
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        const auto& a = all[i];
         text += "  " + label(a) + ": ";
         if (!a.site) {
             text += "runs\n";
+            add_details(text, more[i], all);
             continue;
         }
         char address[32];
@@ -196,6 +249,7 @@ std::string Registry::describe() {
         }
         if (a.has_deadline) text += ", with a deadline";
         text += '\n';
+        add_details(text, more[i], all);
     }
     const auto cycle = find_deadlock();
     if (!cycle.empty()) {

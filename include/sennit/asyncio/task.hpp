@@ -21,6 +21,7 @@
 #include <sennit/os/mutex.hpp>
 #include <sennit/sync/awaitable.hpp>
 #include <sennit/wait/agent.hpp>
+#include <sennit/wait/agent_details.hpp>
 
 #include <coroutine>
 #include <cstdint>
@@ -58,6 +59,8 @@ class TaskObserver : public base::ListNode {
     virtual void on_done(TaskBase& task) noexcept = 0;
     /// An agent that waits, to be woken instead of the call of on_done(); nullptr: none.
     virtual wait::Wait* waiter() noexcept { return nullptr; }
+    /// Who awaits the task by this, for the list of agents; nullptr: nobody. From any thread, while this is linked.
+    virtual const wait::Agent* awaiting() const noexcept { return nullptr; }
 
   protected:
     virtual ~TaskObserver() = default;
@@ -100,6 +103,8 @@ class TaskBase : public wait::Agent, public loop::Ready, public loop::Timer {
     bool unobserve(TaskObserver& observer) noexcept;
     /// Where it is: from the innermost coroutine to the outermost, each with the line at which it waits. On the loop's thread.
     [[nodiscard]] std::vector<std::source_location> stack() const;
+    /// For the list of agents: see wait::TellDetails.
+    static void tell_details(const wait::Agent& agent, bool stands_still, wait::AgentDetails& details) noexcept;
 
     // ---- for awaitables: what the task itself does, while it runs
     /// Lets the others of the loop run once, and then goes on with `h`.
@@ -177,6 +182,7 @@ class JoinOp final : public wait::Wait {
         explicit Link(JoinOp& o) noexcept : op(o) {}
         void on_done(TaskBase&) noexcept override {}
         wait::Wait* waiter() noexcept override { return &op; }
+        const wait::Agent* awaiting() const noexcept override { return &op.agent(); }
         JoinOp& op;
     };
     TaskBase& task_;

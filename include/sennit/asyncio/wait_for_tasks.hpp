@@ -45,6 +45,7 @@ class WaitForTasks final : public wait::Wait {
   private:
     struct Link final : TaskObserver {
         void on_done(TaskBase& done_one) noexcept override { owner->told(done_one); }
+        const wait::Agent* awaiting() const noexcept override { return owner->by_; }
         WaitForTasks* owner = nullptr;
         TaskBase* task = nullptr;
         bool observes = false;
@@ -54,6 +55,7 @@ class WaitForTasks final : public wait::Wait {
     void observe_all() noexcept;
 
     std::unique_ptr<Link[]> links_;
+    const wait::Agent* by_ = nullptr; // who waits; set before the links are linked
     const std::size_t count_;
     std::size_t left_;
     TaskBase* first_error_ = nullptr;

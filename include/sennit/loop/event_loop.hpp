@@ -227,6 +227,13 @@ class EventLoop {
     }
     /// Those that run on this loop.
     [[nodiscard]] wait::AgentList& agents() noexcept { return agents_; }
+    /// The task that runs now, by the loop. For other threads: one that has begun to wait and is not this any more stands still.
+    void set_stepping(const void* task) noexcept {
+        stepping_.store(task, memory_order_release); // meets is_stepping()
+    }
+    [[nodiscard]] bool is_stepping(const void* task) const noexcept {
+        return stepping_.load(memory_order_acquire) == task; // meets set_stepping(): what it did before it stood still
+    }
     /// asyncio's: ends the tasks that are left, at close().
     void set_closer(void (*end_tasks)(EventLoop&)) noexcept { end_tasks_ = end_tasks; }
     /// One turn. For who runs the loop until something; waits only if `may_wait`.
@@ -307,6 +314,7 @@ class EventLoop {
     bool look_next_turn_ = false; // a timer was armed that is due
     bool debug_ = false;
     atomic<bool> closed_{false}; // relaxed: who puts something in at the same time is too late, which the inbox bears
+    atomic<const void*> stepping_{nullptr};
     atomic<bool> is_running_{false}; // relaxed: a hint to other threads
     atomic<bool> stopping_{false};   // relaxed: stop() wakes by the poller, which orders it
     sync::Executor* default_executor_ = nullptr;

@@ -51,6 +51,8 @@ class AgentList : public base::ListNode {
     std::size_t count_ SENNIT_GUARDED_BY(mutex_) = 0;
 };
 
+struct AgentDetails;
+
 /// The list of all agents.
 ///
 /// Agents    Every member, at the same time, from anywhere but a signal handler.
@@ -67,8 +69,9 @@ class Registry {
     /// How many agents really sleep in a wait. A hint that is exact once nothing runs.
     static std::size_t parked_count() noexcept;
 
-    /// The list as a text: a line an agent, with what it waits for, who holds that, and since when; then the proven
-    /// deadlocks. Python: faulthandler.dump_traceback, asyncio.all_tasks
+    /// The list as a text: a line an agent, with what it waits for, who holds that, and since when; below a coroutine where it waits,
+    /// from the innermost call to the outermost, and who awaits it; then the proven deadlocks.
+    /// Python: faulthandler.dump_traceback, asyncio.print_call_graph
     static std::string describe();
 
     /// The agents of one cycle in the wait graph (each waits for what the next one holds), empty when there is none.
@@ -78,6 +81,10 @@ class Registry {
 
     /// In the child after fork(): forgets all agents but the one that called it.
     static void reset_after_fork() noexcept;
+
+  private:
+    static std::vector<Agent::Snapshot> snapshot_with(std::vector<AgentDetails>* all_details);
+    static AgentDetails details(const Agent& agent) noexcept;
 };
 
 /// Prints Registry::describe() to stderr. The one call for "why does it hang?".
