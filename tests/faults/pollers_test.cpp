@@ -1,7 +1,6 @@
 // F21: an io_uring that is refused is epoll, with the same results; queues that overflow lose nothing. F36: peers that stop, reset, or
 // say nothing. F38: short counts and EAGAIN that nobody expects.
 #include <sennit/asyncio/runner.hpp>
-#include <sennit/asyncio/sleep.hpp>
 #include <sennit/asyncio/task.hpp>
 #include <sennit/asyncio/wait.hpp>
 #include <sennit/base/errors.hpp>
@@ -492,10 +491,10 @@ TEST(BadClients, the_audit_finds_who_waits_for_what_is_there) {
         const os::Fd in(ends[0]), out(ends[1]), still(::eventfd(0, EFD_CLOEXEC));
         {
             const testing::WaitAudit::Waiting a(audit, in.get(), POLLIN), b(audit, still.get(), POLLIN);
-            while (audit.looks() < 3) co_await asyncio::sleep(20ms);
+            co_await audit.until_looks(3);
             EXPECT_EQ(audit.lost(), "");
             EXPECT_EQ(::write(out.get(), "x", 1), 1);
-            while (audit.looks() < 10) co_await asyncio::sleep(20ms);
+            co_await audit.until_looks(10);
         }
         EXPECT_NE(audit.lost().find("descriptor " + std::to_string(in.get()) + " is ready"), std::string::npos);
         EXPECT_EQ(audit.lost().find("descriptor " + std::to_string(still.get()) + ' '), std::string::npos);

@@ -48,6 +48,10 @@ asyncio::Coro<void> WaitAudit::look(std::chrono::milliseconds patience) {
     }
 }
 
+asyncio::Coro<void> WaitAudit::until_looks(std::uint64_t n) const {
+    while (looks_ < n) co_await asyncio::sleep(10ms);
+}
+
 std::int64_t tcp_counter(const char* name) {
     std::ifstream file("/proc/net/netstat");
     std::string names, values;

@@ -44,6 +44,8 @@ class WaitAudit {
     /// To be run beside the rest, and cancelled at the end. While all wait for the kernel it keeps the watchdog quiet, for
     /// `patience` at most.
     asyncio::Coro<void> look(std::chrono::milliseconds patience = std::chrono::seconds(90));
+    /// Until it has looked so often.
+    asyncio::Coro<void> until_looks(std::uint64_t n) const;
     /// What somebody waited for although it was there, a line each; empty is what ought to be.
     [[nodiscard]] const std::string& lost() const noexcept { return lost_; }
     /// The longest time in which no wait ended.

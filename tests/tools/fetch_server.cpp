@@ -197,14 +197,11 @@ std::vector<TestServer::Request> TestServer::log() {
 }
 
 void TestServer::wait_until_idle() {
-    for (;;) {
-        {
-            const std::lock_guard guard(lock_);
-            pollfd somebody{listener_, POLLIN, 0};
-            if (open_.empty() && ::poll(&somebody, 1, 0) == 0) return;
-        }
-        ::usleep(500);
-    }
+    std::unique_lock guard(lock_);
+    gone_.wait(guard, [this] { // who waits at the listener comes into open_, and goes
+        pollfd somebody{listener_, POLLIN, 0};
+        return open_.empty() && ::poll(&somebody, 1, 0) == 0;
+    });
 }
 
 void TestServer::accept_all() {
@@ -279,6 +276,7 @@ void TestServer::serve(int fd) {
     const std::lock_guard guard(lock_);
     open_.erase(fd);
     ::close(fd);
+    gone_.notify_all();
 }
 
 std::string head(std::string_view status, std::size_t length, const std::vector<std::string>& headers) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -94,6 +95,7 @@ class TestServer {
     std::atomic<std::int64_t> sent_{0};
     std::atomic<int> requests_{0};
     std::mutex lock_;
+    std::condition_variable gone_; // somebody has left open_
     std::map<std::string, int> seen_;
     std::vector<Request> log_;
     std::set<int> open_;
