@@ -14,6 +14,9 @@ sennit_tool_library(sennit_tool_core ${PROJECT_SOURCE_DIR}/src/tools/common/*.cp
 add_executable(sennit_tool ${PROJECT_SOURCE_DIR}/src/tools/main.cpp)
 set_target_properties(sennit_tool PROPERTIES OUTPUT_NAME sennit RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
 target_link_libraries(sennit_tool PRIVATE sennit_tool_core sennit_strict_flags)
+# Relative, so that an installed tree can be moved.
+file(RELATIVE_PATH fetch_from_bin ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBEXECDIR}/sennit/sennit-fetch)
+target_compile_definitions(sennit_tool PRIVATE SENNIT_FETCH_FROM_BIN="${fetch_from_bin}")
 
 # `sennit fetch` is a program of its own, because loading libcurl takes longer than all else that `sennit map` does at its start.
 find_package(CURL 7.85 QUIET)

@@ -74,56 +74,49 @@ namespace {
 
 constexpr int must_wait = std::numeric_limits<int>::min();
 
+// The system call of `op`, which is neither a poll nor a connect.
+ssize_t call_once(Operation& op) noexcept {
+    using Kind = OperationKind;
+    switch (op.kind) {
+    case Kind::read:
+        return os::read_some(op.fd, op.data, op.size);
+    case Kind::write:
+        return os::write_nowait(op.fd, op.data, op.size);
+    case Kind::recv:
+        return os::recv_nowait(op.fd, op.data, op.size, op.flags);
+    case Kind::send:
+        return os::send_nowait(op.fd, op.data, op.size, op.flags);
+    case Kind::recvmsg:
+        return os::recvmsg_nowait(op.fd, *static_cast<msghdr*>(op.data), op.flags);
+    case Kind::sendmsg:
+        return os::sendmsg_nowait(op.fd, *static_cast<const msghdr*>(op.data), op.flags);
+    case Kind::accept:
+        return os::accept_some(op.fd);
+    case Kind::sendfile:
+        return os::sendfile_some(op.fd, op.other, op.offset, op.size);
+    case Kind::file_read:
+        return os::pread_some(op.fd, op.data, op.size, op.offset);
+    case Kind::file_write:
+        return os::pwrite_some(op.fd, op.data, op.size, op.offset);
+    case Kind::splice:
+        return os::splice_nowait(op.other, op.offset, op.fd, op.size);
+    default:
+        return -EINVAL;
+    }
+}
+
 // One try of `op`: its result or must_wait.
 int try_once(Operation& op, bool first) noexcept {
     using Kind = OperationKind;
-    ssize_t n = -EINVAL;
-    switch (op.kind) {
-    case Kind::poll_in:
-    case Kind::poll_out:
-        return first ? must_wait : 0;
-    case Kind::connect:
+    if (op.kind == Kind::poll_in || op.kind == Kind::poll_out) return first ? must_wait : 0;
+    if (op.kind == Kind::connect) {
         // -EAGAIN of a Unix socket: no room at the listener's; no event tells when there is.
-        if (first) {
-            n = os::connect_some(op.fd, op.data, op.size);
-            return n == -EINPROGRESS ? must_wait : static_cast<int>(n);
-        }
-        n = os::take_socket_error(op.fd);
-        return n == 0 && !os::has_peer(op.fd) ? must_wait : static_cast<int>(n);
-    case Kind::read:
-        n = os::read_some(op.fd, op.data, op.size);
-        break;
-    case Kind::write:
-        n = os::write_nowait(op.fd, op.data, op.size);
-        break;
-    case Kind::recv:
-        n = os::recv_nowait(op.fd, op.data, op.size, op.flags);
-        break;
-    case Kind::send:
-        n = os::send_nowait(op.fd, op.data, op.size, op.flags);
-        break;
-    case Kind::recvmsg:
-        n = os::recvmsg_nowait(op.fd, *static_cast<msghdr*>(op.data), op.flags);
-        break;
-    case Kind::sendmsg:
-        n = os::sendmsg_nowait(op.fd, *static_cast<const msghdr*>(op.data), op.flags);
-        break;
-    case Kind::accept:
-        n = os::accept_some(op.fd);
-        break;
-    case Kind::sendfile:
-        n = os::sendfile_some(op.fd, op.other, op.offset, op.size);
-        break;
-    case Kind::file_read:
-        n = os::pread_some(op.fd, op.data, op.size, op.offset);
-        break;
-    case Kind::file_write:
-        n = os::pwrite_some(op.fd, op.data, op.size, op.offset);
-        break;
-    case Kind::splice:
-        n = os::splice_nowait(op.other, op.offset, op.fd, op.size);
-        break;
+        const int n =
+            static_cast<int>(first ? os::connect_some(op.fd, op.data, op.size) : os::take_socket_error(op.fd));
+        if (first) return n == -EINPROGRESS ? must_wait : n;
+        return n == 0 && !os::has_peer(op.fd) ? must_wait : n;
     }
+    const ssize_t n = call_once(op);
     return n == -EAGAIN ? must_wait : static_cast<int>(n);
 }
 

@@ -25,14 +25,14 @@ int say(int fd, std::string_view text, int status) {
     return sennit::os::write_all(fd, text.data(), text.size()) == 0 ? status : 255;
 }
 
-// `sennit fetch` is a program of its own, sennit-fetch beside this one or in libexec: it needs libcurl and all that comes with it,
+// `sennit fetch` is a program of its own, sennit-fetch beside this one or where it is installed: it needs libcurl and all that comes with it,
 // which would cost every `sennit map` ten milliseconds to load.
 int run_fetch(char** arguments) {
     char self[4096];
     const ssize_t n = ::readlink("/proc/self/exe", self, sizeof self);
     const std::string_view path(self, n > 0 ? static_cast<std::size_t>(n) : 0);
     const std::string folder(path.substr(0, path.rfind('/') + 1));
-    for (const char* const place : {"sennit-fetch", "../libexec/sennit/sennit-fetch"})
+    for (const char* const place : {"sennit-fetch", SENNIT_FETCH_FROM_BIN})
         ::execv((folder + place).c_str(), arguments); // returns only if it is not there
     return say(2,
                "sennit: cannot start " + folder + "sennit-fetch, which is `sennit fetch`: " + ::strerror(errno) +

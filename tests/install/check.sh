@@ -44,5 +44,12 @@ fi
 if [ -x "$prefix/bin/sennit" ]; then
     echo "-- the tool"
     "$prefix/bin/sennit" --version
-    if [ -x "$build/bin/sennit-fetch" ]; then "$prefix/bin/sennit" fetch --help | head -n 1; fi # found where it was moved to
+    if [ -x "$build/bin/sennit-fetch" ]; then
+        "$prefix/bin/sennit" fetch --help | head -n 1 # found where it was moved to
+        # Where else a distribution may put it, `sennit` is told.
+        cmake -S "$source" -B "$scratch/elsewhere" -G Ninja -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_INSTALL_LIBEXECDIR=lib/helpers \
+            -DSENNIT_TESTS=OFF -DSENNIT_EXAMPLES=OFF > "$scratch/log" || { cat "$scratch/log"; exit 1; }
+        grep -q 'SENNIT_FETCH_FROM_BIN=.*\.\./lib/helpers/sennit/sennit-fetch' "$scratch/elsewhere/build.ninja" ||
+            { echo "sennit does not look for sennit-fetch where CMAKE_INSTALL_LIBEXECDIR says" >&2; exit 1; }
+    fi
 fi

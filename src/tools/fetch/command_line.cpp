@@ -1,5 +1,6 @@
 #include "tools/fetch/command_line.hpp"
 
+#include "tools/common/arguments.hpp"
 #include "tools/common/quoting.hpp"
 #include "tools/common/units.hpp"
 
@@ -181,12 +182,7 @@ std::vector<std::string> fetch_option_names() {
     FetchOptions options;
     CLI::App app;
     declare(app, raw, options);
-    std::vector<std::string> names;
-    for (const CLI::Option* option : app.get_options()) {
-        for (const std::string& name : option->get_snames()) names.push_back("-" + name);
-        for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
-    }
-    return names;
+    return option_names(app);
 }
 
 std::optional<FetchOptions> parse_fetch(std::vector<std::string> arguments) {
@@ -194,12 +190,7 @@ std::optional<FetchOptions> parse_fetch(std::vector<std::string> arguments) {
     FetchOptions o;
     CLI::App app;
     declare(app, raw, o);
-    try {
-        std::reverse(arguments.begin(), arguments.end()); // CLI11 takes them from the end
-        app.parse(std::move(arguments));
-    } catch (const CLI::ParseError& error) {
-        throw UsageError(for_terminal(error.what()));
-    }
+    parse_arguments(app, std::move(arguments));
     if (raw.help) return std::nullopt;
 
     if (o.urls.empty() && o.lists.empty())

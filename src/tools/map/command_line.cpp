@@ -1,5 +1,6 @@
 #include "tools/map/command_line.hpp"
 
+#include "tools/common/arguments.hpp"
 #include "tools/common/quoting.hpp"
 #include "tools/common/units.hpp"
 
@@ -159,12 +160,7 @@ std::vector<std::string> map_option_names() {
     MapOptions options;
     CLI::App app;
     declare(app, raw, options);
-    std::vector<std::string> names;
-    for (const CLI::Option* option : app.get_options()) {
-        for (const std::string& name : option->get_snames()) names.push_back("-" + name);
-        for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
-    }
-    return names;
+    return option_names(app);
 }
 
 std::optional<MapOptions> parse_map(std::vector<std::string> arguments) {
@@ -172,14 +168,8 @@ std::optional<MapOptions> parse_map(std::vector<std::string> arguments) {
     MapOptions o;
     CLI::App app;
     declare(app, raw, o);
-    std::vector<std::string> rest;
-    try {
-        std::reverse(arguments.begin(), arguments.end()); // CLI11 takes them from the end
-        app.parse(std::move(arguments));
-        rest = app.remaining();
-    } catch (const CLI::ParseError& error) {
-        throw UsageError(for_terminal(error.what()));
-    }
+    parse_arguments(app, std::move(arguments));
+    std::vector<std::string> rest = app.remaining();
     if (raw.help) return std::nullopt;
 
     // Options end at the command. What begins with a dash before it, and is no option, is a slip and not a command.
