@@ -1,6 +1,7 @@
 // The batches that workers steal from, and a whole pool: tasks run once each, nobody sleeps beside work, every end is heard.
 #include "futures/task_batch.hpp"
 #include "model/explore.hpp"
+#include "model/plain_task.hpp"
 
 #include <sennit/futures.hpp>
 
@@ -13,27 +14,17 @@ using futures::TaskBatch;
 using futures::ThreadPoolExecutor;
 using model::agent_thread;
 using model::expect;
-
-struct Plain final : sync::Task {
-    model::var<int> content{0};
-    model::var<int> runs{0};
-    void run() noexcept override {
-        expect(content == 7, "what the submitter wrote");
-        ++runs;
-    }
-    void cancel_and_drop() noexcept override {}
-    void fail_and_drop(const std::exception_ptr&) noexcept override {}
-};
+using model::PlainTask;
 
 template <std::size_t N>
 struct Tasks {
-    Plain tasks[N];
+    PlainTask tasks[N];
     Chunk chunk;
     Tasks() {
         for (auto& t : tasks) chunk.tasks[chunk.size++] = &t;
     }
     void write() {
-        for (auto& t : tasks) t.content = 7;
+        for (auto& t : tasks) t.content = PlainTask::written;
     }
     void expect_each_once() {
         for (auto& t : tasks) expect(t.runs == 1, "each task ran once");

@@ -1,8 +1,7 @@
 // The deque of a worker's own tasks: each is taken once, by who sees what its submitter wrote.
 #include "futures/task_deque.hpp"
 #include "model/explore.hpp"
-
-#include <sennit/sync/executor.hpp>
+#include "model/plain_task.hpp"
 
 namespace sennit {
 namespace {
@@ -10,23 +9,13 @@ namespace {
 using futures::TaskDeque;
 using model::agent_thread;
 using model::expect;
-
-struct Plain final : sync::Task {
-    model::var<int> content{0};
-    model::var<int> runs{0};
-    void run() noexcept override {
-        expect(content == 7, "what the submitter wrote");
-        ++runs;
-    }
-    void cancel_and_drop() noexcept override {}
-    void fail_and_drop(const std::exception_ptr&) noexcept override {}
-};
+using model::PlainTask;
 
 template <std::size_t N>
 struct Tasks {
-    Plain tasks[N];
+    PlainTask tasks[N];
     void push(TaskDeque& deque, std::size_t i) {
-        tasks[i].content = 7;
+        tasks[i].content = PlainTask::written;
         deque.push(tasks[i]);
     }
     void expect_each_once() {

@@ -1,13 +1,19 @@
 #include <sennit/futures.hpp>
 #include <sennit/threading.hpp>
+#include <sennit/wait/registry.hpp>
 
 #include "support/test_loop.hpp"
+#include "support/virtual_clock.hpp"
 
+#include <algorithm>
 #include <atomic>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <vector>
 
 namespace sennit {
@@ -116,6 +122,36 @@ TEST(ThreadPoolExecutor, tells_the_excepthook_of_errors_that_nobody_can_catch) {
     ASSERT_EQ(told.size(), 2U);
     EXPECT_EQ(told[0], "std::logic_error in a done-callback of a future: bad callback");
     EXPECT_EQ(told[1], "std::runtime_error in a task whose future nobody asked for its result: nobody looks");
+}
+
+TEST(ThreadPoolExecutor, its_end_says_after_5_s_which_thread_it_waits_for) { // P2
+    testing::VirtualClock clock;
+    sync::Event go;
+    ::testing::internal::CaptureStderr();
+    std::thread time;
+    {
+        ThreadPoolExecutor pool(1, {.thread_name_prefix = "slow"});
+        sync::Event begun;
+        pool.submit([&] {
+            begun.set();
+            go.wait();
+        });
+        begun.wait();
+        time = std::thread([&] {
+            while (!clock.advance_to_next_deadline()) std::this_thread::yield(); // the destructor waits with one
+            const auto waits_on = [](const wait::Agent::Snapshot& a) {
+                return a.parked && !a.has_deadline && a.site && std::string_view(a.site->object) == "Event";
+            };
+            while (std::ranges::count_if(wait::Registry::snapshot(), waits_on) < 2) // the worker and the destructor
+                std::this_thread::yield();
+            go.set();
+        });
+    }
+    const std::string said = ::testing::internal::GetCapturedStderr();
+    time.join();
+    EXPECT_THAT(said,
+                ::testing::HasSubstr("sennit: the end of ThreadPoolExecutor \"slow\" has waited for 5 s for its"));
+    EXPECT_THAT(said, ::testing::HasSubstr(" waits in Event.wait for "));
 }
 
 } // namespace
