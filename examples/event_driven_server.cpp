@@ -4,6 +4,7 @@
 #include <sennit/asyncio/runner.hpp>
 #include <sennit/asyncio/server.hpp>
 #include <sennit/asyncio/task.hpp>
+#include <sennit/asyncio/task_group.hpp>
 #include <sennit/sync/event.hpp>
 
 #include <chrono>
@@ -54,9 +55,11 @@ Coro<int> serve(int connections) {
     Crowd crowd(connections);
     std::vector<asyncio::Task<bool>> clients;
     const auto began = std::chrono::steady_clock::now();
-    for (int i = 0; i < connections; ++i) clients.push_back(asyncio::create_task(client(server.port(), i, crowd)));
+    co_await asyncio::TaskGroup::run([&](asyncio::TaskGroup& group) { // no client outlives the crowd, whatever happens
+        for (int i = 0; i < connections; ++i) clients.push_back(group.create_task(client(server.port(), i, crowd)));
+    });
     int right = 0;
-    for (auto& c : clients) right += co_await c ? 1 : 0;
+    for (auto& c : clients) right += c.result() ? 1 : 0;
     const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
     std::printf("answered: %d of %d, all open at once, threads: %zu, seconds: %.3f\n", right, connections,
                 threads_now(), took);

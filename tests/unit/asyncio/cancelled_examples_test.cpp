@@ -75,25 +75,29 @@ TEST(CancelledExamples, a_server_and_its_clients) {
               2);
     // The server's side of a connection: its client asks when the handler already waits.
     EXPECT_GE(cancel_everywhere([]() -> Coro<> {
-                  std::optional<StreamReader> in;
-                  std::optional<StreamWriter> out;
-                  Event connected;
+                  struct Ends {
+                      std::optional<StreamReader> in;
+                      std::optional<StreamWriter> out;
+                      Event connected;
+                  };
+                  const auto ends = std::make_shared<Ends>(); // the handler may run when this has been cancelled
                   Server server = co_await start_server(
-                      [&](StreamReader reader, StreamWriter writer) -> Coro<> {
-                          in.emplace(std::move(reader));
-                          out.emplace(std::move(writer));
-                          connected.set();
+                      [ends](StreamReader reader, StreamWriter writer) -> Coro<> {
+                          ends->in.emplace(std::move(reader));
+                          ends->out.emplace(std::move(writer));
+                          ends->connected.set();
                           co_return;
                       },
                       "127.0.0.1", 0);
                   auto [reader, writer] = co_await open_connection("127.0.0.1", server.port());
-                  co_await connected.async_wait();
+                  co_await ends->connected.async_wait();
                   StreamWriter& asks = writer;
-                  co_await gather(event_driven_server::answer(std::move(*in), std::move(*out)), [&asks]() -> Coro<> {
-                      co_await sleep(1ms);
-                      asks.write("12\n");
-                      asks.write_eof();
-                  });
+                  co_await gather(event_driven_server::answer(std::move(*ends->in), std::move(*ends->out)),
+                                  [&asks]() -> Coro<> {
+                                      co_await sleep(1ms);
+                                      asks.write("12\n");
+                                      asks.write_eof();
+                                  });
                   EXPECT_EQ(co_await reader.readline(), "144\n");
               }),
               3);
