@@ -5,9 +5,10 @@
 #include <sennit/threading.hpp>
 #include <sennit/wait/registry.hpp>
 
+#include "modes.hpp"
+
 #include <cstdio>
 #include <cstdlib>
-#include <map>
 #include <sched.h>
 #include <string>
 #include <sys/wait.h>
@@ -143,8 +144,7 @@ int leaked_thread_pool_is_terminated() { // as in Python: what has not begun is 
 } // namespace
 
 int main(int argc, char** argv) {
-    const std::map<std::string, int (*)()> modes{
-#define MODE(name) {#name, name}
+    const Modes modes{
         MODE(leaked_pool_finishes),
         MODE(static_pool_finishes),
         MODE(destructor_without_shutdown),
@@ -155,10 +155,5 @@ int main(int argc, char** argv) {
         MODE(pool_in_the_child_of_a_fork),
         MODE(leaked_thread_pool_is_terminated),
     };
-    const auto mode = argc == 2 ? modes.find(argv[1]) : modes.end();
-    if (mode == modes.end()) {
-        std::fprintf(stderr, "usage: pool_end MODE\n");
-        return 2;
-    }
-    return mode->second();
+    return run_mode("pool_end", modes, argc, argv);
 }

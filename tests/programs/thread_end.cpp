@@ -2,12 +2,13 @@
 #include <sennit/threading.hpp>
 #include <sennit/wait/registry.hpp>
 
+#include "modes.hpp"
+
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
-#include <map>
 #include <memory>
 #include <pthread.h>
 #include <stdexcept>
@@ -348,8 +349,7 @@ int subclass_without_join() {
 } // namespace
 
 int main(int argc, char** argv) {
-    const std::map<std::string, int (*)()> modes{
-#define MODE(name) {#name, name}
+    const Modes modes{
         MODE(join_on_return),
         MODE(join_on_exit),
         MODE(started_at_the_end),
@@ -374,12 +374,7 @@ int main(int argc, char** argv) {
         MODE(uncaught_without_stderr),
         MODE(subclass_without_join),
     };
-    const auto mode = argc == 2 ? modes.find(argv[1]) : modes.end();
-    if (mode == modes.end()) {
-        std::fprintf(stderr, "usage: thread_end MODE\n");
-        return 2;
-    }
-    return mode->second();
+    return run_mode("thread_end", modes, argc, argv);
 }
 
 // After every destructor and atexit function, ours too: too late for a thread.

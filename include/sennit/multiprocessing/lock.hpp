@@ -124,7 +124,7 @@ class SENNIT_CAPABILITY("mutex") Lock : public SharedLockBase {
     }
 
     class AcquireOp;
-    class ScopedOp;
+    using ScopedOp = sync::ScopedAcquire<Lock>;
     /// The twin of acquire() for coroutines.
     sync::Awaitable<AcquireOp> async_acquire(bool blocking = true, Deadline deadline = forever);
     sync::Awaitable<AcquireOp> async_acquire(Deadline deadline);
@@ -160,22 +160,6 @@ class Lock::AcquireOp {
 
   private:
     SharedAcquire op_;
-};
-
-class Lock::ScopedOp {
-  public:
-    explicit ScopedOp(Lock& lock) noexcept : op_(lock, true), lock_(lock) {}
-    bool try_now(Deadline deadline) { return op_.try_now(deadline); }
-    sync::LockGuard<Lock> finish(wait::Agent& me) {
-        op_.finish(me);
-        return sync::LockGuard<Lock>(lock_);
-    }
-    operator wait::Wait&() noexcept { return op_; } // NOLINT(google-explicit-constructor): what one suspends on
-    void set_continuation(void* handle_address) noexcept { op_.set_continuation(handle_address); }
-
-  private:
-    AcquireOp op_;
-    Lock& lock_;
 };
 
 inline sync::Awaitable<Lock::AcquireOp> Lock::async_acquire(bool blocking, Deadline deadline) {

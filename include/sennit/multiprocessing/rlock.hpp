@@ -59,7 +59,7 @@ class SENNIT_CAPABILITY("mutex") RLock : public SharedLockBase {
     }
 
     class AcquireOp;
-    class ScopedOp;
+    using ScopedOp = sync::ScopedAcquire<RLock>;
     sync::Awaitable<AcquireOp> async_acquire(bool blocking = true, Deadline deadline = forever);
     sync::Awaitable<AcquireOp> async_acquire(Deadline deadline);
     sync::Awaitable<ScopedOp> async_scoped_lock();
@@ -99,22 +99,6 @@ class RLock::AcquireOp {
     SharedAcquire op_;
     RLock& lock_;
     bool blocking_, again_ = false;
-};
-
-class RLock::ScopedOp {
-  public:
-    explicit ScopedOp(RLock& lock) noexcept : op_(lock, true), lock_(lock) {}
-    bool try_now(Deadline deadline) { return op_.try_now(deadline); }
-    sync::LockGuard<RLock> finish(wait::Agent& me) {
-        op_.finish(me);
-        return sync::LockGuard<RLock>(lock_);
-    }
-    operator wait::Wait&() noexcept { return op_; } // NOLINT(google-explicit-constructor): what one suspends on
-    void set_continuation(void* handle_address) noexcept { op_.set_continuation(handle_address); }
-
-  private:
-    AcquireOp op_;
-    RLock& lock_;
 };
 
 inline sync::Awaitable<RLock::AcquireOp> RLock::async_acquire(bool blocking, Deadline deadline) {

@@ -53,7 +53,7 @@ class Condition {
     template <class Predicate>
     class WaitForOp;
     class AcquireOp;
-    class ScopedOp;
+    using ScopedOp = ScopedAcquire<Condition>;
 
     /// Releases the lock (an RLock as often as it was taken), waits for a notification, takes the lock again.
     /// True when notified; false at the deadline, also then with the lock held; zero or less releases and takes it once.
@@ -194,22 +194,6 @@ class Condition::AcquireOp {
     RLock* rlock_;
     Lock::AcquireOp plain_;
     bool again_;
-};
-
-class Condition::ScopedOp {
-  public:
-    explicit ScopedOp(Condition& c) noexcept : op_(c, true), condition_(c) {}
-    bool try_now(Deadline deadline) { return op_.try_now(deadline); }
-    LockGuard<Condition> finish(wait::Agent& me) {
-        op_.finish(me);
-        return LockGuard<Condition>(condition_);
-    }
-    operator wait::Wait&() noexcept { return op_; } // NOLINT(google-explicit-constructor): what one suspends on
-    void set_continuation(void* handle_address) noexcept { op_.set_continuation(handle_address); }
-
-  private:
-    AcquireOp op_;
-    Condition& condition_;
 };
 
 inline Awaitable<Condition::WaitOp> Condition::async_wait(Deadline deadline) {

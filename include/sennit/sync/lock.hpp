@@ -5,6 +5,7 @@
 #include <sennit/base/intrusive_list.hpp>
 #include <sennit/base/thread_safety.hpp>
 #include <sennit/sync/awaitable.hpp>
+#include <sennit/sync/lock_guard.hpp>
 #include <sennit/wait/agent.hpp>
 
 #include <chrono>
@@ -91,7 +92,7 @@ class SENNIT_CAPABILITY("mutex") Lock {
     }
 
     class AcquireOp;
-    class ScopedOp;
+    using ScopedOp = ScopedAcquire<Lock>;
     /// The twin of acquire() for coroutines: co_await gives the same result.
     Awaitable<AcquireOp> async_acquire(bool blocking = true, Deadline deadline = forever);
     Awaitable<AcquireOp> async_acquire(Deadline deadline);
@@ -197,49 +198,6 @@ class Lock::AcquireOp final : public LockWait {
     bool blocking_;
     bool acquired_ = false;
     bool cancelled_ = false;
-};
-
-/// Releases a lock (Lock or RLock) at the end of a scope. Movable.
-template <class L>
-class [[nodiscard]] LockGuard {
-  public:
-    explicit LockGuard(L& held_already) noexcept : lock_(&held_already) {}
-    LockGuard(LockGuard&& other) noexcept : lock_(other.lock_) { other.lock_ = nullptr; }
-    LockGuard& operator=(LockGuard&& other) noexcept {
-        if (this != &other) {
-            unlock();
-            lock_ = other.lock_;
-            other.lock_ = nullptr;
-        }
-        return *this;
-    }
-    ~LockGuard() { unlock(); }
-    /// Releases before the end of the scope; once is enough.
-    void unlock() noexcept {
-        if (lock_) lock_->release_noexcept();
-        lock_ = nullptr;
-    }
-    [[nodiscard]] bool owns_lock() const noexcept { return lock_ != nullptr; }
-
-  private:
-    L* lock_;
-};
-
-class Lock::ScopedOp {
-  public:
-    explicit ScopedOp(Lock& lock) noexcept : op_(lock, true), lock_(lock) {}
-    bool try_now(Deadline deadline) { return op_.try_now(deadline); }
-    LockGuard<Lock> finish(wait::Agent& me) {
-        op_.finish(me);
-        return LockGuard<Lock>(lock_);
-    }
-    // What Awaitable suspends on.
-    operator wait::Wait&() noexcept { return op_; } // NOLINT(google-explicit-constructor)
-    void set_continuation(void* handle_address) noexcept { op_.set_continuation(handle_address); }
-
-  private:
-    AcquireOp op_;
-    Lock& lock_;
 };
 
 inline Awaitable<Lock::AcquireOp> Lock::async_acquire(bool blocking, Deadline deadline) {

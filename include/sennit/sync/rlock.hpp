@@ -55,7 +55,7 @@ class SENNIT_CAPABILITY("mutex") RLock {
     }
 
     class AcquireOp;
-    class ScopedOp;
+    using ScopedOp = ScopedAcquire<RLock>;
     Awaitable<AcquireOp> async_acquire(bool blocking = true, Deadline deadline = forever);
     Awaitable<AcquireOp> async_acquire(Deadline deadline);
     Awaitable<ScopedOp> async_scoped_lock();
@@ -108,22 +108,6 @@ class RLock::AcquireOp {
     Lock::AcquireOp op_;
     RLock& lock_;
     bool again_ = false;
-};
-
-class RLock::ScopedOp {
-  public:
-    explicit ScopedOp(RLock& lock) noexcept : op_(lock, true), lock_(lock) {}
-    bool try_now(Deadline deadline) { return op_.try_now(deadline); }
-    LockGuard<RLock> finish(wait::Agent& me) {
-        op_.finish(me);
-        return LockGuard<RLock>(lock_);
-    }
-    operator wait::Wait&() noexcept { return op_; } // NOLINT(google-explicit-constructor): what one suspends on
-    void set_continuation(void* handle_address) noexcept { op_.set_continuation(handle_address); }
-
-  private:
-    AcquireOp op_;
-    RLock& lock_;
 };
 
 inline Awaitable<RLock::AcquireOp> RLock::async_acquire(bool blocking, Deadline deadline) {
