@@ -6,6 +6,8 @@
 
 #include <sennit/base/errors.hpp>
 #include <sennit/loop/epoll_poller.hpp>
+#include <sennit/multiprocessing/barrier.hpp>
+#include <sennit/multiprocessing/condition.hpp>
 #include <sennit/multiprocessing/lock.hpp>
 #include <sennit/multiprocessing/shared_memory.hpp>
 #include <sennit/subprocess.hpp>
@@ -89,6 +91,23 @@ void use_all_of_it(Pair pair) {
         });
         stage.parked(waiter, shared);
         shared.release();
+        stage.join();
+    }
+    {
+        multiprocessing::Condition condition;
+        multiprocessing::Barrier barrier(2);
+        Stage stage;
+        auto& waiter = stage.waiter([&](Actor& me) -> Co<> {
+            co_await me.acquire(condition);
+            condition.wait();
+            condition.release();
+            barrier.wait();
+        });
+        stage.parked(waiter, condition);
+        condition.acquire();
+        condition.notify();
+        condition.release();
+        barrier.wait();
         stage.join();
     }
     {

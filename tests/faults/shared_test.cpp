@@ -4,6 +4,8 @@
 #include "support/tier.hpp"
 
 #include <sennit/base/errors.hpp>
+#include <sennit/multiprocessing/barrier.hpp>
+#include <sennit/multiprocessing/condition.hpp>
 #include <sennit/multiprocessing/event.hpp>
 #include <sennit/multiprocessing/lock.hpp>
 #include <sennit/multiprocessing/rlock.hpp>
@@ -184,6 +186,98 @@ TEST(F13Event, releases_the_living_whichever_waiter_or_setter_is_killed) {
         EXPECT_EQ(status_of(children[1]), 0);
         EXPECT_EQ(status_of(children[2]), 0);
     }
+}
+
+// Four wait and three are notified, while one is killed: asleep, woken, or as it goes on.
+TEST(F13Condition, gives_every_notification_to_a_living_waiter) {
+    FaultRow row("F13");
+    Random random(seed());
+    const std::int64_t kills = by_tier(50, 500, 10'000);
+    for (std::int64_t i = 0; i < kills; ++i) {
+        FaultRow::Trial trial(row);
+        mp::Condition condition;
+        mp::Semaphore waits(0), notified(0);
+        // One that dies after it had its notification leaves the lock: who finds that notifies once more.
+        const auto repair = [&] {
+            if (!condition.owner_died()) return;
+            condition.make_consistent();
+            condition.notify();
+        };
+        std::vector<pid_t> children;
+        for (int k = 0; k < 4; ++k)
+            children.push_back(start_child([&] {
+                condition.acquire();
+                waits.release();
+                if (condition.wait(60s)) notified.release();
+                repair();
+                condition.release();
+            }));
+        for (int k = 0; k < 4; ++k) ASSERT_TRUE(waits.acquire(10s));
+        condition.acquire(); // all have gone to wait
+        const bool kill_first = random() % 2 == 0;
+        if (kill_first) ::kill(children[0], SIGKILL);
+        condition.notify(3);
+        condition.release();
+        for (std::uint64_t n = random() % 20'000; n > 0; --n) cpu_relax();
+        if (!kill_first) ::kill(children[0], SIGKILL);
+        trial.injected = 1;
+        const std::int64_t limit = base::monotonic_ns() + 10'000'000'000;
+        for (int got = 0; got < 3;) {
+            if (notified.acquire(200ms)) {
+                ++got;
+                continue;
+            }
+            ASSERT_LT(base::monotonic_ns(), limit) << "a notification went with a dead waiter";
+            condition.acquire();
+            repair();
+            condition.release();
+        }
+        condition.acquire();
+        repair();
+        condition.notify_all();
+        condition.release();
+        for (const pid_t child : children) status_of(child);
+        EXPECT_TRUE(condition.acquire(10s));
+        condition.release();
+    }
+}
+
+// Of two that wait one is killed, while the third comes: the others pass or are told, and afterwards it serves again.
+TEST(F13Barrier, breaks_or_is_passed_and_never_waits_for_the_dead) {
+    FaultRow row("F13");
+    Random random(seed());
+    const std::int64_t kills = by_tier(40, 400, 10'000);
+    mp::Barrier barrier(3);
+    const auto wait_once = [&] {
+        try {
+            barrier.wait(60s);
+        } catch (const BrokenBarrierError&) {}
+    };
+    std::int64_t broken = 0;
+    for (std::int64_t i = 0; i < kills; ++i) {
+        FaultRow::Trial trial(row);
+        const pid_t victim = start_child(wait_once), other = start_child(wait_once);
+        while (barrier.n_waiting() < 2) ::sched_yield();
+        const bool comes = random() % 4 != 0; // else only those who wait can find out
+        const pid_t last = comes ? start_child(wait_once) : -1;
+        for (std::uint64_t n = random() % (comes ? 20'000 : 200); n > 0; --n) cpu_relax();
+        ::kill(victim, SIGKILL);
+        trial.injected = 1;
+        status_of(victim);
+        const std::int64_t began = base::monotonic_ns();
+        EXPECT_EQ(status_of(other), 0);
+        if (comes) {
+            EXPECT_EQ(status_of(last), 0);
+        }
+        EXPECT_LT(base::monotonic_ns() - began, 30'000'000'000) << "they waited for the dead";
+        broken += barrier.broken();
+        barrier.reset();
+        const pid_t again[] = {start_child(wait_once), start_child(wait_once)};
+        EXPECT_NO_THROW(barrier.wait(10s));
+        for (const pid_t child : again) status_of(child);
+        EXPECT_EQ(barrier.n_waiting(), 0U);
+    }
+    EXPECT_GT(broken, 0);
 }
 
 TEST(F14SharedMemory, is_refused_with_enospc_where_dev_shm_is_full_and_never_touches_a_bus_error) {
