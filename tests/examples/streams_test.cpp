@@ -1,5 +1,7 @@
 #include <sennit/subprocess.hpp>
 
+#include "support/paths.hpp"
+
 #include <cstdlib>
 #include <filesystem>
 #include <gmock/gmock.h>
@@ -15,7 +17,7 @@ using ::testing::HasSubstr;
 using ::testing::StartsWith;
 using Words = std::vector<std::string>;
 
-std::string example(const std::string& name) { return SENNIT_BIN_DIR "/examples/" + name; }
+std::string example(const std::string& name) { return testing::bin_dir() + "/examples/" + name; }
 std::string output_of(Words command) { return subprocess::check_output(command, {.stderr_ = subprocess::STDOUT}); }
 double seconds_of(const std::string& line) { return std::stod(line.substr(line.rfind(' ') + 1)); }
 

@@ -1,5 +1,7 @@
 #include <sennit/subprocess.hpp>
 
+#include "support/paths.hpp"
+
 #include <gtest/gtest.h>
 #include <string>
 
@@ -7,7 +9,7 @@ namespace sennit {
 namespace {
 
 std::string example(const std::string& name) {
-    return subprocess::check_output({SENNIT_BIN_DIR "/examples/" + name}, {.stderr_ = subprocess::STDOUT});
+    return subprocess::check_output({testing::bin_dir() + "/examples/" + name}, {.stderr_ = subprocess::STDOUT});
 }
 
 TEST(Examples, subprocess_call_shows_output_exit_codes_and_errors) {

@@ -1,5 +1,7 @@
 #include <sennit/subprocess.hpp>
 
+#include "support/paths.hpp"
+
 #include <algorithm>
 #include <gtest/gtest.h>
 #include <memory>
@@ -21,7 +23,7 @@ namespace {
 using Lines = std::vector<std::string>;
 
 Lines run_example(const std::string& name, const Lines& arguments = {}) {
-    Lines command{SENNIT_BIN_DIR "/examples/" + name};
+    Lines command{testing::bin_dir() + "/examples/" + name};
     command.insert(command.end(), arguments.begin(), arguments.end());
     const std::string text = subprocess::check_output(command, {.stderr_ = subprocess::STDOUT});
     Lines lines;
@@ -176,8 +178,9 @@ TEST(Examples, burn_all_cores_uses_more_than_one_core) {
         double processes = 0;
         std::vector<std::unique_ptr<subprocess::Popen>> loops;
         for (unsigned c = 0; c < cores; ++c)
-            loops.push_back(std::make_unique<subprocess::Popen>(Lines{SENNIT_BIN_DIR "/examples/burn_all_cores", "1"},
-                                                                subprocess::PopenOptions{.stdout_ = subprocess::PIPE}));
+            loops.push_back(
+                std::make_unique<subprocess::Popen>(Lines{testing::bin_dir() + "/examples/burn_all_cores", "1"},
+                                                    subprocess::PopenOptions{.stdout_ = subprocess::PIPE}));
         for (auto& l : loops) {
             std::string line = l->communicate().std_out;
             line.pop_back();

@@ -2,6 +2,7 @@
 #include "support/agent_pair.hpp"
 #include "support/fault_point.hpp"
 #include "support/fault_row.hpp"
+#include "support/paths.hpp"
 #include "support/tier.hpp"
 
 #include <sennit/base/errors.hpp>
@@ -34,8 +35,7 @@ using threading::Thread;
 std::set<std::string> points_in_sources() {
     std::set<std::string> names;
     for (const char* folder : {"/src", "/include"})
-        for (const auto& entry :
-             std::filesystem::recursive_directory_iterator(SENNIT_SOURCE_DIR + std::string(folder))) {
+        for (const auto& entry : std::filesystem::recursive_directory_iterator(source_dir() + folder)) {
             const auto& path = entry.path();
             if (!entry.is_regular_file() || path.stem() == "fault_point") continue;
             if (path.string().find("/src/tools/") != std::string::npos) continue; // not linked here

@@ -8,6 +8,7 @@
 #include <sennit/threading.hpp>
 
 #include "support/fault_row.hpp"
+#include "support/paths.hpp"
 #include "support/shim.hpp"
 #include "support/test_loop.hpp"
 #include "support/tier.hpp"
@@ -50,7 +51,7 @@ TEST(F25WallClock, no_source_names_a_wait_that_is_timed_by_it) {
     std::size_t files = 0;
     for (const char* folder : {"include", "src"})
         for (const auto& entry :
-             std::filesystem::recursive_directory_iterator(std::filesystem::path(SENNIT_SOURCE_DIR) / folder)) {
+             std::filesystem::recursive_directory_iterator(std::filesystem::path(testing::source_dir()) / folder)) {
             const std::string ext = entry.path().extension();
             if (ext != ".hpp" && ext != ".cpp") continue;
             ++files;

@@ -4,6 +4,7 @@
 #include <sennit/os/poll.hpp>
 #include <sennit/subprocess.hpp>
 
+#include "support/paths.hpp"
 #include "support/tier.hpp"
 
 #include <algorithm>
@@ -17,7 +18,7 @@
 
 namespace sennit::tools {
 
-inline const std::string sennit_program = SENNIT_BIN_DIR "/sennit";
+inline const std::string sennit_program = testing::bin_dir() + "/sennit";
 
 /// Sizes for SENNIT_FAULT_TIER.
 inline int by_tier(int one, int two, int three) { return static_cast<int>(testing::by_tier(one, two, three)); }

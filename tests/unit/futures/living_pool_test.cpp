@@ -1,6 +1,8 @@
 // The end of processes that have pools: tests/programs/pool_end.cpp.
 #include <sennit/subprocess.hpp>
 
+#include "support/paths.hpp"
+
 #include <chrono>
 #include <gtest/gtest.h>
 #include <string>
@@ -21,7 +23,7 @@ void PrintTo(const Case& c, std::ostream* os) { *os << c.mode; }
 subprocess::CompletedProcess run_mode(const std::string& mode,
                                       subprocess::Env extra = {{"TSAN_OPTIONS", "report_thread_leaks=0"},
                                                                {"ASAN_OPTIONS", "detect_leaks=0"}}) {
-    return subprocess::run({SENNIT_BIN_DIR "/programs/pool_end", mode},
+    return subprocess::run({testing::bin_dir() + "/programs/pool_end", mode},
                            {.capture_output = true, .timeout = 100s, .extra_env = std::move(extra)});
 }
 

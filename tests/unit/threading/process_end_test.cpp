@@ -3,6 +3,8 @@
 
 #include <sennit/subprocess.hpp>
 
+#include "support/paths.hpp"
+
 #include <chrono>
 #include <gtest/gtest.h>
 #include <string>
@@ -23,7 +25,7 @@ using ::testing::HasSubstr;
 subprocess::CompletedProcess run_mode(const std::string& mode,
                                       subprocess::Env extra = {{"TSAN_OPTIONS", "report_thread_leaks=0"},
                                                                {"ASAN_OPTIONS", "detect_leaks=0"}}) {
-    return subprocess::run({std::string(SENNIT_BIN_DIR) + "/programs/thread_end", mode},
+    return subprocess::run({testing::bin_dir() + "/programs/thread_end", mode},
                            {.capture_output = true, .timeout = 100s, .extra_env = std::move(extra)});
 }
 
