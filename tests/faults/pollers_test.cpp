@@ -15,6 +15,7 @@
 #include "support/shim.hpp"
 #include "support/tier.hpp"
 #include "support/wait_audit.hpp"
+#include "support/watchdog.hpp"
 
 #include <algorithm>
 #include <arpa/inet.h>
@@ -180,6 +181,7 @@ bool forbid_io_uring(int error) {
 TEST(F21Pollers, where_the_kernel_refuses_io_uring_the_same_program_runs_on_epoll) {
     FaultRow row("F21");
     for (const int error : {EPERM, ENOSYS, ENOMEM}) {
+        testing::Watchdog::kick(); // waits more than it works
         FaultRow::Trial trial(row);
         trial.injected = 1;
         const pid_t child = ::fork();
@@ -210,6 +212,7 @@ TEST(F21Pollers, where_the_kernel_refuses_io_uring_the_same_program_runs_on_epol
 TEST(F21Pollers, queues_that_overflow_lose_nothing) {
     if (!io_uring_is_allowed()) GTEST_SKIP() << "io_uring is refused here";
     FaultRow row("F21");
+    testing::Watchdog::kick(); // waits more than it works
     FaultRow::Trial trial(row);
     const auto clients = static_cast<int>(testing::by_tier(100, 1000, 4000));
     trial.injected = clients;
@@ -247,6 +250,7 @@ TEST(F38Pollers, short_counts_and_calls_that_must_be_repeated_leave_every_byte_i
     const auto trials = testing::by_tier(3, 20, 200);
     for (std::int64_t i = 0; i < trials; ++i)
         for (const char* poller : pollers()) {
+            testing::Watchdog::kick(); // waits more than it works
             FaultRow::Trial trial(row);
             base::arm_faults("epoll.ask_level=fail:EAGAIN");
             testing::Shim shim;
@@ -265,6 +269,7 @@ TEST(F36HalfOpen, a_peer_that_stops_says_nothing_or_resets_is_a_typed_error_at_t
     const auto trials = testing::by_tier(1, 20, 100);
     for (std::int64_t i = 0; i < trials; ++i)
         for (const char* poller : pollers()) {
+            testing::Watchdog::kick(); // waits more than it works
             FaultRow::Trial trial(row);
             trial.injected = 3;
             run_on(poller, []() -> Coro<void> {

@@ -2,6 +2,7 @@
 #include "support/fault_row.hpp"
 #include "support/on_both_pollers.hpp"
 #include "support/tier.hpp"
+#include "support/watchdog.hpp"
 
 #include <sennit/asyncio/connection.hpp>
 #include <sennit/asyncio/server.hpp>
@@ -144,6 +145,7 @@ TEST(F36HalfOpen, a_peer_that_vanished_is_a_typed_error_at_the_deadline_and_harm
     FaultRow row("F36");
     for (std::int64_t i = 0, n = by_tier(1, 10, 50); i < n; ++i)
         on_both_pollers([&row]() -> Coro<> {
+            sennit::testing::Watchdog::kick(); // waits more than it works
             FaultRow::Trial trial(row);
             trial.injected = 4;
             co_await talk_to_vanishing_peers();
@@ -184,6 +186,7 @@ TEST(F37SlowConsumer, a_stream_holds_its_marks_and_one_item) {
         client.second.set_write_buffer_limits(high, low);
         kernel += buffer_of(client.second.fileno(), SO_SNDBUF);
         for (std::int64_t i = 0; i < items; ++i) {
+            sennit::testing::Watchdog::kick(); // waits more than it works
             FaultRow::Trial trial(row);
             trial.injected = 1;
             client.second.write(std::string(item, static_cast<char>(i)));
@@ -228,6 +231,7 @@ TEST(F26Signals, each_burst_calls_the_loops_handler_at_least_once_and_never_with
             over = true;
         });
         {
+            sennit::testing::Watchdog::kick(); // waits more than it works
             FaultRow::Trial trial(row);
             trial.injected = bursts * burst;
             while (!over) co_await sleep(1ms);
