@@ -22,6 +22,7 @@ namespace {
 namespace asio = boost::asio;
 namespace aio = sennit::asyncio;
 constexpr int sleepers = 1'000'000;
+constexpr std::chrono::seconds nap(1); // named: a temporary would lie in each sleeping frame, whoever's
 
 // ---- the limit: bare coroutines and one heap of deadlines
 
@@ -73,7 +74,7 @@ struct Bare {
 // ---- sennit
 
 aio::Coro<> sleeper(int& done) {
-    co_await aio::sleep(std::chrono::seconds(1));
+    co_await aio::sleep(nap);
     ++done;
 }
 int with_sennit() {
@@ -88,7 +89,7 @@ int with_sennit() {
 // ---- peers
 
 asio::awaitable<void> asio_sleeper(int& done) {
-    asio::steady_timer t(co_await asio::this_coro::executor, std::chrono::seconds(1));
+    asio::steady_timer t(co_await asio::this_coro::executor, nap);
     co_await t.async_wait(asio::use_awaitable);
     ++done;
 }

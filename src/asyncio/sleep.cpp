@@ -4,9 +4,6 @@
 
 namespace sennit::asyncio {
 
-constexpr wait::WaitSite Sleep::sleep_site{"asyncio", "sleep", nullptr};
-constexpr wait::WaitSite Sleep::turn_site{"asyncio", "sleep(0)", nullptr};
-
 bool Sleep::suspend(std::coroutine_handle<> caller) {
     TaskBase* const task = deadline().is_poll() ? detail::running_task() : nullptr;
     if (task) {

@@ -6,8 +6,8 @@
 // One node puts it on the ready list: Ready, as a base. It is there at most once: started by start(), and then only by who settles
 // the wait it is in (exactly one party does), or by itself in yield(), when it is in none.
 //
-// Observers: `state_` leaves pending under mutex_, in finish(); observe() looks at it under mutex_. So an observer is either in the
-// list when finish() takes that, or sees the end. Those that are waits are settled under mutex_: who finds itself unlinked there
+// Observers: `state_` leaves pending under mutex(), in finish(); observe() looks at it under mutex(). So an observer is either in the
+// list when finish() takes that, or sees the end. Those that are waits are settled under mutex(): who finds itself unlinked there
 // has been told, and no one touches it after that but to unpark its agent, if it won.
 #include <sennit/asyncio/task.hpp>
 
@@ -17,6 +17,7 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <unordered_map>
 
 namespace sennit::asyncio {
 namespace {
@@ -43,12 +44,36 @@ struct TaskBase::Extra {
     std::string cancel_message;
 };
 
+namespace {
+
+// What few tasks have: a table beside them, so that the others have no room for it. Guarded by extras_mutex; never destroyed.
+template <class Extra>
+std::unordered_map<const TaskBase*, Extra>& extras() {
+    static auto& all = *new std::unordered_map<const TaskBase*, Extra>;
+    return all;
+}
+
+// The observers' locks: each guards those of many tasks, and is held for some lines only. None is taken while another is held.
+struct alignas(64) ObserversMutex {
+    os::BriefMutex mutex;
+};
+constinit ObserversMutex observers_mutexes[64]{};
+
+} // namespace
+
+os::BriefMutex& TaskBase::mutex() const noexcept {
+    const auto address = reinterpret_cast<std::uintptr_t>(this);
+    return observers_mutexes[(address >> 6 ^ address >> 12) % std::size(observers_mutexes)].mutex;
+}
+
 TaskBase::TaskBase(EventLoop& loop, std::string_view name)
-    : Agent(wait::AgentKind::coroutine), Timer(on_timer), loop_(&loop) {
-    Ready::run = on_ready;
+    : TaskAgent(wait::AgentKind::coroutine), loop_(loop.number()) {
+    Ready::run = on_run;
     loop.reserve_timer();
+    if (name.empty()) return;
     try {
-        if (!name.empty()) extra().name = name;
+        os::MutexGuard guard(extras_mutex);
+        extra().name = name;
     } catch (...) {
         loop.unreserve_timer();
         throw;
@@ -56,27 +81,56 @@ TaskBase::TaskBase(EventLoop& loop, std::string_view name)
 }
 
 TaskBase::~TaskBase() {
-    if (!leaf_ && !started_) loop_->unreserve_timer(); // never scheduled
-    delete extra_;
+    if (!leaf_ && !started_) loop().unreserve_timer(); // never scheduled
+    if (!has_extra_.load(memory_order_relaxed)) return;
+    os::MutexGuard guard(extras_mutex);
+    extras<Extra>().erase(this);
 }
 
+// Both under extras_mutex.
 TaskBase::Extra& TaskBase::extra() {
-    if (!extra_) extra_ = new Extra;
-    return *extra_;
+    Extra& it = extras<Extra>()[this];
+    has_extra_.store(true, memory_order_relaxed);
+    return it;
+}
+
+TaskBase::Extra* TaskBase::extra_or_null() const noexcept {
+    if (!has_extra_.load(memory_order_relaxed)) return nullptr;
+    return &extras<Extra>().find(this)->second;
+}
+
+void TaskBase::keep_error(std::exception_ptr error) noexcept {
+    drop_error();
+    static_assert(sizeof(std::exception_ptr) <= sizeof Ready::next);
+    ::new (static_cast<void*>(&(Ready::next))) std::exception_ptr(std::move(error));
+    has_error_ = 1;
+}
+
+std::exception_ptr TaskBase::kept_error() const noexcept {
+    return has_error_ ? *std::launder(reinterpret_cast<const std::exception_ptr*>(&(Ready::next))) : nullptr;
+}
+
+void TaskBase::drop_error() noexcept {
+    if (!has_error_) return;
+    has_error_ = 0;
+    std::destroy_at(std::launder(reinterpret_cast<std::exception_ptr*>(&(Ready::next))));
 }
 
 void TaskBase::start(detail::PromiseBase& root) noexcept {
     leaf_ = root.handle();
-    root.set_root(*this);
-    retain();
-    loop_->agents().add(*this);
-    loop_->set_closer(detail::end_tasks);
-    loop_->post_from_anywhere(*this);
+    root.set_root();
+    // relaxed, and no read-modify-write: nobody else knows this task yet.
+    references_.store(references_.load(memory_order_relaxed) + 1, memory_order_relaxed);
+    EventLoop& l = loop();
+    l.agents().add(*this);
+    l.set_closer(detail::end_tasks);
+    l.post_from_anywhere(*this);
 }
 
 std::string TaskBase::name() const {
     os::MutexGuard guard(extras_mutex);
-    return extra_ && !extra_->name.empty() ? extra_->name : "Task-" + std::to_string(id());
+    const Extra* const e = extra_or_null();
+    return e && !e->name.empty() ? e->name : "Task-" + std::to_string(id());
 }
 
 void TaskBase::set_name(std::string_view name) {
@@ -93,7 +147,8 @@ void TaskBase::keep_name(std::string_view name) noexcept {
 
 void TaskBase::copy_name(char (&to)[32]) const noexcept {
     os::MutexGuard guard(extras_mutex);
-    const std::size_t n = extra_ ? extra_->name.copy(to, sizeof to - 1) : 0;
+    const Extra* const e = extra_or_null();
+    const std::size_t n = e ? e->name.copy(to, sizeof to - 1) : 0;
     to[n] = '\0';
 }
 
@@ -101,7 +156,7 @@ bool TaskBase::cancel(std::string_view message) {
     if (done()) return false;
     {
         os::MutexGuard guard(extras_mutex);
-        if (!message.empty() || extra_) extra().cancel_message = message;
+        if (!message.empty() || extra_or_null()) extra().cancel_message = message;
     }
     cancelling_.fetch_add(1, memory_order_relaxed);
     Agent::cancel();
@@ -109,15 +164,17 @@ bool TaskBase::cancel(std::string_view message) {
 }
 
 int TaskBase::uncancel() noexcept {
-    int n = cancelling_.load(memory_order_relaxed);
-    while (n > 0 && !cancelling_.compare_exchange_weak(n, n - 1, memory_order_relaxed, memory_order_relaxed)) {}
+    std::uint16_t n = cancelling_.load(memory_order_relaxed);
+    while (n > 0 && !cancelling_.compare_exchange_weak(n, static_cast<std::uint16_t>(n - 1), memory_order_relaxed,
+                                                       memory_order_relaxed)) {}
     if (n <= 1) take_cancel();
     return n > 0 ? n - 1 : 0;
 }
 
 std::string TaskBase::cancel_message() const {
     os::MutexGuard guard(extras_mutex);
-    return extra_ ? extra_->cancel_message : std::string();
+    const Extra* const e = extra_or_null();
+    return e ? e->cancel_message : std::string();
 }
 
 void TaskBase::throw_cancelled() {
@@ -130,22 +187,29 @@ void TaskBase::throw_cancelled() {
 
 bool TaskBase::park(wait::Wait&, Deadline) noexcept { std::abort(); } // coroutines suspend: Agent::wait sees to that
 
-void TaskBase::unpark(wait::Pause&) noexcept { loop_->post_from_anywhere(*this); }
+void TaskBase::unpark(wait::Pause&) noexcept { loop().post_from_anywhere(*this); }
 
 void TaskBase::arm_timer(wait::Pause& w, Deadline deadline) noexcept {
     if (w.has_steps()) leaf_ = std::coroutine_handle<>::from_address(static_cast<wait::Wait&>(w).continuation());
-    loop_->arm(*this, deadline); // there is room for it
+    if (!deadline.is_forever()) loop().arm(*this, deadline); // there is room for it
 }
 
-void TaskBase::disarm_timer(wait::Pause&) noexcept { loop_->disarm(*this); }
+void TaskBase::disarm_timer(wait::Pause&) noexcept {
+    if (armed()) loop().disarm(*this);
+}
 
-void TaskBase::on_timer(loop::Timer& t) noexcept {
-    auto& self = static_cast<TaskBase&>(t);
-    if (self.current_wait()->settle(wait::Outcome::timed_out)) self.loop_->post(self);
+void TaskBase::on_timer() noexcept {
+    if (current_wait()->settle(wait::Outcome::timed_out)) loop().post(*this);
     // else somebody was quicker, and it is or will be on the ready list
 }
 
-void TaskBase::on_ready(loop::Ready& r) noexcept { static_cast<TaskBase&>(r).step(); }
+void TaskBase::on_run(loop::Ready& r) noexcept {
+    auto& self = static_cast<TaskBase&>(r);
+    if (self.take_fired())
+        self.on_timer();
+    else
+        self.step();
+}
 
 void TaskBase::step() noexcept {
     // In a wait it is put on the ready list only once that has been settled.
@@ -155,11 +219,12 @@ void TaskBase::step() noexcept {
         else if (!resume_step(static_cast<wait::Wait&>(*w)))
             return;
     }
-    const std::int64_t start = loop_->get_debug() ? base::monotonic_ns() : 0;
+    EventLoop& l = loop();
+    const std::int64_t start = l.get_debug() ? base::monotonic_ns() : 0;
     wait::Agent* const outer = wait::detail::current;
     wait::detail::current = this;
     if (!started_) {
-        started_ = true;
+        started_ = 1;
         if (cancel_requested()) [[unlikely]] { // its body never runs
             std::exception_ptr error;
             try {
@@ -168,14 +233,14 @@ void TaskBase::step() noexcept {
                 error = std::current_exception();
             }
             store_error(std::move(error));
-            ended_ = true;
+            ended_ = 1;
         }
     }
-    loop_->set_stepping(this);
+    l.set_stepping(this);
     if (!ended_) leaf_.resume(); // a root that ends sets ended_, and itself as the leaf
-    loop_->set_stepping(nullptr);
+    l.set_stepping(nullptr);
     if (start != 0) [[unlikely]]
-        loop_->ran_since(start, "task", name());
+        l.ran_since(start, "task", name());
     const bool ended = ended_;
     if (ended) {
         std::exchange(leaf_, {}).destroy();
@@ -189,11 +254,11 @@ void TaskBase::step() noexcept {
 void TaskBase::finish() noexcept {
     State end = State::finished;
     if (const std::exception_ptr error = stored_error()) end = is_cancelled(error) ? State::cancelled : State::failed;
-    loop_->agents().remove(*this);
-    loop_->unreserve_timer();
+    loop().agents().remove(*this);
+    loop().unreserve_timer();
     base::IntrusiveList told;
     {
-        os::MutexGuard guard(mutex_);
+        os::BriefGuard guard(mutex());
         state_.store(end, memory_order_release); // meets done()
         while (base::ListNode* n = observers_) {
             remove(*n);
@@ -214,7 +279,7 @@ void TaskBase::finish() noexcept {
 
 void TaskBase::observe(TaskObserver& observer) noexcept {
     {
-        os::MutexGuard guard(mutex_);
+        os::BriefGuard guard(mutex());
         if (!done()) {
             add(observer);
             return;
@@ -228,7 +293,7 @@ void TaskBase::observe(TaskObserver& observer) noexcept {
 }
 
 bool TaskBase::unobserve(TaskObserver& observer) noexcept {
-    os::MutexGuard guard(mutex_);
+    os::BriefGuard guard(mutex());
     if (done() || !observer.linked()) return false;
     remove(observer);
     return true;
@@ -264,7 +329,7 @@ void TaskBase::last_owner_left() noexcept {
             context.message = "a task failed and nobody looked at its error";
             context.source = name();
             context.exception = stored_error();
-            EventLoop::tell_handler_of(loop_, context);
+            EventLoop::tell_handler_of(&loop(), context);
         } catch (...) {}
     }
     delete this;
@@ -282,15 +347,14 @@ void TaskBase::tell_details(const wait::Agent& agent, bool stands_still, wait::A
     const auto* const task = dynamic_cast<const TaskBase*>(&agent);
     if (!task) return;
     // While it unwinds its stack, on its way to the loop, its coroutines still write who awaits whom.
-    if (stands_still && !task->loop_->is_stepping(task)) {
+    if (stands_still && !task->loop().is_stepping(task)) {
         for (const detail::PromiseBase* p = &detail::PromiseBase::of(task->leaf_); p; p = p->caller_promise()) {
             if (details.frame_count < details.most_frames) details.frames[details.frame_count] = p->where();
             ++details.frame_count;
         }
     }
-    auto& self = const_cast<TaskBase&>(*task); // its mutex
-    os::MutexGuard guard(self.mutex_);
-    const base::ListNode* const first = self.observers_;
+    os::BriefGuard guard(task->mutex());
+    const base::ListNode* const first = task->observers_;
     for (const base::ListNode* n = first; n;
          n = n->next == first ? nullptr : static_cast<const base::ListNode*>(n->next)) {
         const wait::Agent* const by = static_cast<const TaskObserver*>(n)->awaiting();
@@ -311,6 +375,8 @@ std::uint64_t id_of_task(const void* task) noexcept { return static_cast<const T
 constexpr wait::WaitSite JoinOp::join_site{"Task", "await", id_of_task};
 
 JoinOp::JoinOp(TaskBase& task) noexcept : Wait(&task, join_site), task_(task) { task.retain(); }
+
+JoinOp::JoinOp(TaskBase* adopted) noexcept : Wait(adopted, join_site), task_(*adopted) {}
 
 JoinOp::~JoinOp() { task_.release(); }
 
@@ -336,7 +402,7 @@ bool JoinOp::step() noexcept {
     }
     waited_ = true;
     arm();
-    os::MutexGuard guard(task_.mutex_);
+    os::BriefGuard guard(task_.mutex());
     if (task_.done()) return true;
     task_.add(link_);
     return false;
@@ -395,7 +461,7 @@ std::uint64_t TaskRef::add_callback(std::function<void(TaskRef)> f) const {
 bool TaskRef::remove_done_callback(std::uint64_t number) const noexcept {
     std::unique_ptr<DoneCallback> found;
     {
-        os::MutexGuard guard(base().mutex_);
+        os::BriefGuard guard(base().mutex());
         base::ListNode* const first = base().observers_;
         for (base::ListNode* n = first; n; n = n->next == first ? nullptr : static_cast<base::ListNode*>(n->next)) {
             auto* callback = dynamic_cast<DoneCallback*>(static_cast<TaskObserver*>(n));
@@ -439,9 +505,13 @@ TaskBase* running_task() noexcept {
 }
 
 void PromiseBase::tell_task() noexcept {
-    TaskBase& task = *reinterpret_cast<TaskBase*>(link_ & ~flags);
+    auto& task = static_cast<TaskBase&>(*wait::detail::current);
     task.leaf_ = handle();
-    task.ended_ = true;
+    task.ended_ = 1;
+}
+
+void PromiseBase::fail_task() noexcept {
+    static_cast<TaskBase&>(*wait::detail::current).store_error(std::current_exception());
 }
 
 void throw_awaited_before() {

@@ -100,7 +100,7 @@ class SpawnHelper {
             {
                 const os::MutexGuard guard(mutex_);
                 const std::int64_t now = base::monotonic_ns();
-                while (loop::Timer* const t = timers_.pop_due(now)) {
+                while (loop::TimedReady* const t = timers_.pop_due(now)) {
                     auto& s = static_cast<SpawnedBase&>(*t);
                     // Under the lock: who disarms knows that the wait is not touched after that.
                     if (!s.timed_->settle(wait::Outcome::timed_out)) continue;

@@ -19,11 +19,13 @@
 
 #include <sennit/base/errors.hpp>
 #include <sennit/loop/helper_threads.hpp>
+#include <sennit/os/mutex.hpp>
 #include <sennit/os/signals.hpp>
 #include <sennit/os/thread.hpp>
 #include <sennit/wait/agent.hpp>
 #include <sennit/wait/callback_mark.hpp>
 
+#include <bit>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -91,7 +93,7 @@ TimedCallback::TimedCallback(EventLoop& loop, std::int64_t when_ns) noexcept
 void TimedCallback::fire(Timer& t) noexcept {
     auto& c = static_cast<TimedCallback&>(t);
     c.loop().unreserve_timer();
-    c.loop().post(c);
+    c.loop().post(static_cast<Callback&>(c));
 }
 
 } // namespace detail
@@ -340,7 +342,7 @@ bool EventLoop::remove_signal_handler(int signal) noexcept {
 
 EventLoop::EventLoop() : EventLoop(make_poller()) {}
 
-EventLoop::EventLoop(std::unique_ptr<Poller> poller) : poller_(std::move(poller)) {
+EventLoop::EventLoop(std::unique_ptr<Poller> poller) : poller_(std::move(poller)), number_(take_number(*this)) {
     [[maybe_unused]] static const int handled = os::after_fork_in_child(forget_in_child);
     forks_ = forks.load(memory_order_relaxed);
     const char* debug = std::getenv("SENNIT_ASYNCIO_DEBUG");
@@ -349,7 +351,42 @@ EventLoop::EventLoop(std::unique_ptr<Poller> poller) : poller_(std::move(poller)
         shuffle_ready(std::strtoull(seed, nullptr, 10));
 }
 
+namespace {
+
+// Which numbers of loops are taken. A number names a loop in two bytes.
+constexpr std::size_t most_loops = 65536;
+constinit os::Mutex numbers_mutex;
+constinit std::uint64_t numbers[most_loops / 64] SENNIT_GUARDED_BY(numbers_mutex){};
+constinit std::size_t numbers_from SENNIT_GUARDED_BY(numbers_mutex) = 0; // none is free before this word
+
+} // namespace
+
+// Each entry is written before its loop is known to anybody, and read by who knows the loop.
+constinit EventLoop* EventLoop::by_number_[most_loops]{};
+
+std::uint16_t EventLoop::take_number(EventLoop& loop) {
+    os::MutexGuard guard(numbers_mutex);
+    while (numbers_from < std::size(numbers) && numbers[numbers_from] == UINT64_MAX) ++numbers_from;
+    if (numbers_from == std::size(numbers))
+        throw UsageError("there are 65,536 event loops, which is the most; close and destroy some");
+    const int bit = std::countr_one(numbers[numbers_from]);
+    numbers[numbers_from] |= std::uint64_t(1) << bit;
+    const auto number = static_cast<std::uint16_t>(numbers_from * 64 + static_cast<std::size_t>(bit));
+    by_number_[number] = &loop;
+    return number;
+}
+
+void EventLoop::give_number_back() noexcept {
+    os::MutexGuard guard(numbers_mutex);
+    numbers[number_ / 64] &= ~(std::uint64_t(1) << number_ % 64);
+    if (number_ / 64U < numbers_from) numbers_from = number_ / 64U;
+}
+
 EventLoop::~EventLoop() {
+    const struct GiveBack {
+        EventLoop& loop;
+        ~GiveBack() { loop.give_number_back(); }
+    } last{*this};
     if (!is_running()) {
         try {
             close();
@@ -401,8 +438,10 @@ void EventLoop::close() {
         inbox_.take(ready_);
     }
     std::vector<detail::TimedCallback*> timed;
-    timers_.for_each([&](Timer& t) {
-        if (t.fire_ == detail::TimedCallback::fire) timed.push_back(static_cast<detail::TimedCallback*>(&t));
+    timers_.for_each([&](TimedReady& t) {
+        if (t.run != Timer::on_run) return; // a task's
+        auto& timer = static_cast<Timer&>(t);
+        if (timer.fire_ == detail::TimedCallback::fire) timed.push_back(static_cast<detail::TimedCallback*>(&timer));
     });
     for (auto* t : timed) stop_timed(*t);
     own_executor_.reset(); // waits for what runs there, which may still put something in
@@ -474,7 +513,7 @@ sync::Executor& EventLoop::default_executor() {
 
 // ---- a turn
 
-void EventLoop::arm(Timer& t, Deadline deadline) {
+void EventLoop::arm(TimedReady& t, Deadline deadline) {
     if (deadline.is_forever()) return;
     timers_.arm(t, deadline.monotonic_ns());
     if (deadline.monotonic_ns() <= now_ns_) look_next_turn_ = true;
@@ -547,7 +586,7 @@ void EventLoop::look(bool wait) noexcept {
         poller_->turn(Deadline::poll());
     if (!timers_.empty()) {
         now_ns_ = base::monotonic_ns();
-        while (Timer* t = timers_.pop_due(now_ns_)) t->fire_(*t);
+        while (TimedReady* t = timers_.pop_due(now_ns_)) t->fire();
     }
     inbox_.take(ready_);
     looked_at_ticks_ = ticks();

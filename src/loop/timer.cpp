@@ -43,15 +43,15 @@ void TimerHeap::down(std::size_t at, Entry e) noexcept {
     put(at, e);
 }
 
-void TimerHeap::arm(Timer& t, std::int64_t when_ns) {
+void TimerHeap::arm(TimedReady& t, std::int64_t when_ns) {
     reserve(size_ + 1);
     t.order_ = next_order_++;
     up(size_++, Entry{when_ns, &t});
 }
 
-void TimerHeap::disarm(Timer& t) noexcept {
+void TimerHeap::disarm(TimedReady& t) noexcept {
     if (!t.armed()) return;
-    const std::size_t at = std::exchange(t.index_, Timer::not_armed);
+    const std::size_t at = std::exchange(t.index_, TimedReady::not_armed);
     const Entry last = heap_[--size_];
     if (at == size_) return;
     if (at > 0 && before(last, heap_[(at - 1) / 4]))
@@ -60,9 +60,9 @@ void TimerHeap::disarm(Timer& t) noexcept {
         down(at, last);
 }
 
-Timer* TimerHeap::pop_due(std::int64_t now_ns) noexcept {
+TimedReady* TimerHeap::pop_due(std::int64_t now_ns) noexcept {
     if (size_ == 0 || heap_[0].when_ns > now_ns) return nullptr;
-    Timer* const t = heap_[0].timer;
+    TimedReady* const t = heap_[0].timer;
     disarm(*t);
     return t;
 }

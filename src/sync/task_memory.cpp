@@ -113,7 +113,8 @@ struct Returner {
 };
 thread_local Returner returner;
 
-void* take_slow(std::size_t kind) {
+// Out of line: so the short ways save no registers.
+[[gnu::noinline]] void* take_slow(std::size_t kind) {
     Magazine& m = cache.of[kind];
     if (m.full) {
         m.now = m.full;
@@ -133,7 +134,7 @@ void* take_slow(std::size_t kind) {
     return block;
 }
 
-void give_slow(std::size_t kind) noexcept {
+[[gnu::noinline]] void give_slow(std::size_t kind) noexcept {
     Magazine& m = cache.of[kind];
     returner.armed = true;
     if (m.full) stores[kind].give_batch(m.full);

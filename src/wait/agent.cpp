@@ -40,6 +40,26 @@ namespace {
 // relaxed: only uniqueness counts.
 constinit atomic<std::uint64_t> next_id{1};
 
+// Coroutines come by the million: a thread takes their numbers by the hundred. (Not under the model, whose schedules must not depend
+// on what a thread did before.)
+constexpr std::uint64_t ids_at_once = 128;
+#if defined(SENNIT_MODEL)
+constexpr bool ids_in_blocks = false;
+#else
+constexpr bool ids_in_blocks = true;
+#endif
+constinit thread_local std::uint64_t id_of_coroutine = 0; // the next; a multiple of ids_at_once: none is left
+
+std::uint64_t take_id(AgentKind kind) noexcept {
+    if (!ids_in_blocks || kind != AgentKind::coroutine) return next_id.fetch_add(1, memory_order_relaxed);
+    if (id_of_coroutine % ids_at_once == 0) {
+        // Blocks begin after a multiple, the numbers between are nobody's.
+        id_of_coroutine = next_id.fetch_add(2 * ids_at_once, memory_order_relaxed);
+        id_of_coroutine += ids_at_once - id_of_coroutine % ids_at_once + 1;
+    }
+    return id_of_coroutine++;
+}
+
 #if defined(SENNIT_DEBUG)
 constexpr auto default_policy = BlockingCallPolicy::raise;
 #else
@@ -98,6 +118,7 @@ class ThreadAgent final : public Agent {
         : Agent(AgentKind::thread), held_at_end_(held_at_end), native_id_(os::current_thread_id()) {
         keep(name);
     }
+    ~ThreadAgent() { end_locals(); } // while it is a ThreadAgent
     void after_fork() noexcept {
         os::forget_thread_id();
         native_id_ = os::current_thread_id();
@@ -211,7 +232,10 @@ class ThreadAgent final : public Agent {
         while (by_other && word_.load(memory_order_acquire) != token) os::futex_wait(word_, sleeping, forever);
     }
 
+    AgentLocalTable** locals_place() noexcept override { return &locals_; }
+
     static constexpr std::uint32_t idle = 0, token = 1, sleeping = 2;
+    AgentLocalTable* locals_ = nullptr;
     os::FutexWord word_{idle};
     const bool held_at_end_;
     std::int64_t native_id_;
@@ -297,17 +321,23 @@ BlockingCallPolicy blocking_call_policy() noexcept { return policy_now.load(memo
 
 void set_blocking_call_policy(BlockingCallPolicy policy) noexcept { policy_now.store(policy, memory_order_relaxed); }
 
-Agent::Agent(AgentKind kind) noexcept : kind_(kind), id_(next_id.fetch_add(1, memory_order_relaxed)) {}
+Agent::Agent(AgentKind kind) noexcept : kind_(kind) {
+    const std::uint64_t id = take_id(kind);
+    id_low_ = static_cast<std::uint32_t>(id);
+    id_high_ = static_cast<std::uint16_t>(id >> 32);
+}
 
 void Agent::bind(Pause& w, Deadline deadline) noexcept {
     w.deadline_ = deadline;
-    w.since_ns_ = base::monotonic_ns();
+    w.since_units_ = static_cast<std::uint32_t>(base::monotonic_ns() >> Pause::since_shift);
     ++waits_;
 }
 
 void Agent::bind(Wait& w, Deadline deadline) noexcept {
     w.agent_ = this;
-    bind(static_cast<Pause&>(w), deadline);
+    w.deadline_ = deadline;
+    w.since_ns_ = base::monotonic_ns();
+    ++waits_;
 }
 
 // Publishes the wait. True: the wait is not settled by this call: park. False: a cancellation was pending, and settled it.

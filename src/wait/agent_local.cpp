@@ -11,7 +11,9 @@
 
 #include <cstddef>
 #include <cstring>
+#include <memory>
 #include <new>
+#include <unordered_map>
 #include <vector>
 
 namespace sennit::wait {
@@ -23,6 +25,8 @@ struct Keys {
     // Indices given back. Behind a pointer: never destroyed, keys may die after every static object.
     std::vector<std::uint32_t>* free SENNIT_GUARDED_BY(mutex) = nullptr;
     bool fork_is_handled SENNIT_GUARDED_BY(mutex) = false;
+    // The tables of agents that have no place for them. Behind a pointer as well.
+    std::unordered_map<const Agent*, AgentLocalTable*>* beside SENNIT_GUARDED_BY(mutex) = nullptr;
 };
 constinit Keys keys;
 
@@ -70,30 +74,50 @@ std::uint32_t AgentLocalKey::index_of_key() {
     return index;
 }
 
+// Of one that has values. Under the lock.
+AgentLocalTable* AgentLocalKey::table_of(Agent& agent) noexcept SENNIT_NO_TSA {
+    AgentLocalTable** const place = agent.locals_place();
+    return place ? *place : keys.beside->find(&agent)->second;
+}
+
+AgentLocalTable* AgentLocalKey::table_beside(Agent& agent) noexcept {
+    os::MutexGuard guard(keys.mutex);
+    return keys.beside->find(&agent)->second;
+}
+
 void AgentLocalKey::add(Agent& agent, AgentLocal& value) {
     const std::uint32_t index = index_of_key();
-    AgentLocalTable* bigger = nullptr;
-    if (!agent.locals_ || index >= agent.locals_->size) bigger = new_table((index / 8 + 1) * 8);
+    AgentLocalTable** place = agent.locals_place();
+    AgentLocalTable* now = !agent.has_locals_ ? nullptr : place ? *place : table_beside(agent);
+    struct Delete {
+        void operator()(AgentLocalTable* t) const noexcept { delete_table(t); }
+    };
+    std::unique_ptr<AgentLocalTable, Delete> bigger;
+    if (!now || index >= now->size) bigger.reset(new_table((index / 8 + 1) * 8));
     value.index_ = index;
     value.agent_ = &agent;
     value.of_key_.value = value.of_agent_.value = &value;
-    AgentLocalTable* old = nullptr;
     {
         os::MutexGuard guard(keys.mutex);
-        if (bigger) {
-            old = agent.locals_;
-            if (old) {
-                bigger->order.splice_back(old->order);
-                std::memcpy(static_cast<void*>(bigger->values), static_cast<const void*>(old->values),
-                            old->size * sizeof(AgentLocal*));
-            }
-            agent.locals_ = bigger;
+        if (!place) {
+            if (!keys.beside) keys.beside = new std::unordered_map<const Agent*, AgentLocalTable*>;
+            place = &(*keys.beside)[&agent];
         }
-        agent.locals_->values[index] = &value;
-        agent.locals_->order.push_back(value.of_agent_);
+        if (bigger) {
+            if (now) {
+                bigger->order.splice_back(now->order);
+                std::memcpy(static_cast<void*>(bigger->values), static_cast<const void*>(now->values),
+                            now->size * sizeof(AgentLocal*));
+            }
+            *place = bigger.release();
+            bigger.reset(now);
+            now = *place;
+        }
+        agent.has_locals_ = true;
+        now->values[index] = &value;
+        now->order.push_back(value.of_agent_);
         values_.push_back(value.of_key_);
     }
-    if (old) delete_table(old);
 }
 
 bool AgentLocalKey::drop(Agent& agent) noexcept {
@@ -103,7 +127,7 @@ bool AgentLocalKey::drop(Agent& agent) noexcept {
         os::MutexGuard guard(keys.mutex);
         base::IntrusiveList::remove(value->of_key_);
         base::IntrusiveList::remove(value->of_agent_);
-        agent.locals_->values[value->index_] = nullptr;
+        table_of(agent)->values[value->index_] = nullptr;
     }
     value->destroy_(*value);
     return true;
@@ -127,7 +151,7 @@ AgentLocalKey::~AgentLocalKey() {
             }
             value = static_cast<AgentLocal::OfKey*>(node)->value;
             base::IntrusiveList::remove(value->of_agent_);
-            value->agent_->locals_->values[index] = nullptr;
+            table_of(*value->agent_)->values[index] = nullptr;
         }
         value->destroy_(*value);
     }
@@ -139,15 +163,21 @@ void Agent::end_locals_slow() noexcept {
         AgentLocalTable* table = nullptr;
         {
             os::MutexGuard guard(keys.mutex);
-            base::ListNode* node = locals_->order.back();
+            AgentLocalTable** const place = locals_place();
+            AgentLocalTable* const now = place ? *place : keys.beside->find(this)->second;
+            base::ListNode* node = now->order.back();
             if (node) {
                 value = static_cast<AgentLocal::OfAgent*>(node)->value;
                 base::IntrusiveList::remove(value->of_key_);
                 base::IntrusiveList::remove(value->of_agent_);
-                locals_->values[value->index_] = nullptr;
+                now->values[value->index_] = nullptr;
             } else {
-                table = locals_;
-                locals_ = nullptr;
+                table = now;
+                has_locals_ = false;
+                if (place)
+                    *place = nullptr;
+                else
+                    keys.beside->erase(this);
             }
         }
         if (!value) {

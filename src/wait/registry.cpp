@@ -277,7 +277,7 @@ void Registry::reset_after_fork() noexcept SENNIT_NO_TSA {
 Agent::Snapshot Agent::snapshot() const noexcept {
     Snapshot s;
     s.agent = this;
-    s.id = id_;
+    s.id = id();
     s.kind = kind_;
     copy_name(s.name); // the caller holds the registry's lock, as set_name does
     s.native_id = native_id();

@@ -145,7 +145,7 @@ class [[nodiscard]] AsyncGenerator {
                            std::source_location where = std::source_location::current()) {
             auto& promise = handle_.promise();
             promise.running_ = promise.started_ = true;
-            return promise.resume_for(caller, where);
+            return promise.resume_for(caller, by_, where);
         }
         optional_type await_resume() {
             if (!handle_) return {};
@@ -157,6 +157,7 @@ class [[nodiscard]] AsyncGenerator {
 
       private:
         std::coroutine_handle<promise_type> handle_;
+        detail::AwaiterLink by_;
     };
 
     /// Goes on to the next co_yield and gives its value; nothing once the generator has ended. Throws what it throws, and UsageError

@@ -8,8 +8,9 @@
 // caller just goes on: no stack grows in a loop that awaits, at any level of optimisation. If it suspends, await_suspend gives true,
 // and so on outwards until the loop has control again. Later the loop resumes the leaf alone; who then ends transfers to its caller.
 //
-// Where a result goes is the awaiter's business: a promise has only the address of a Slot, which lies in the awaiter's frame or in
-// the Task. So all promises have one layout, and a chain can be walked without knowing the types in it.
+// Where a result goes is the awaiter's business: a promise has only the address of an Awaited, which lies in the awaiter's frame and
+// begins with who that is; or of a Slot in the Task. So all promises have one layout of two words, and a chain can be walked without
+// knowing the types in it.
 #pragma once
 
 #include <sennit/asyncio/frame_memory.hpp>
@@ -108,6 +109,20 @@ class Slot<void> {
     std::exception_ptr error_;
 };
 
+/// In an awaiter: who awaits.
+struct AwaiterLink {
+    // The awaiter's frame, with flags: it runs the coroutine from within its await_suspend; its promise is no PromiseBase. 0: nobody,
+    // or it has been handed back to.
+    std::uintptr_t caller = 0;
+    static constexpr std::uintptr_t nested = 1, foreign = 2, flags = 3;
+};
+
+/// The same with room for the result.
+template <class T>
+struct Awaited : AwaiterLink {
+    [[no_unique_address]] Slot<T> slot;
+};
+
 /// What every promise of asyncio has, whatever its coroutine gives. Other coroutine types of this library (AsyncGenerator) derive
 /// their promises from it, too: then they can await Coros, be the root of a task, and show in its stack.
 class PromiseBase {
@@ -141,56 +156,75 @@ class PromiseBase {
     // ---- who awaits this coroutine
     /// The coroutine to go on with when this one ends; the noop coroutine when it is a task's root.
     [[nodiscard]] std::coroutine_handle<> caller() const noexcept {
-        void* const address = link_ & root ? nullptr : reinterpret_cast<void*>(link_ & ~flags);
-        return address ? std::coroutine_handle<>::from_address(address)
-                       : static_cast<std::coroutine_handle<>>(std::noop_coroutine());
+        const AwaiterLink* const by = awaiter();
+        return by && by->caller
+                   ? std::coroutine_handle<>::from_address(reinterpret_cast<void*>(by->caller & ~AwaiterLink::flags))
+                   : static_cast<std::coroutine_handle<>>(std::noop_coroutine());
     }
     /// Its promise; nullptr for a root, and where the caller is a coroutine of another library.
     [[nodiscard]] PromiseBase* caller_promise() const noexcept {
-        return (link_ & ~flags) && !(link_ & (foreign | root)) ? &of(caller()) : nullptr;
+        const AwaiterLink* const by = awaiter();
+        return by && by->caller && !(by->caller & AwaiterLink::foreign) ? &of(caller()) : nullptr;
     }
-    /// By the caller's await_suspend: resumes this coroutine on behalf of `caller`. False: it has handed back, and the caller goes
-    /// on at once. True: it waits, and will transfer to the caller when it hands back.
+    /// By the caller's await_suspend: resumes this coroutine on behalf of `caller`, whose awaiter has `by`. False: it has handed
+    /// back, and the caller goes on at once. True: it waits, and will transfer to the caller when it hands back.
     template <class P>
-    bool resume_for(std::coroutine_handle<P> caller, std::source_location where) noexcept {
+    bool resume_for(std::coroutine_handle<P> caller, AwaiterLink& by, std::source_location where) noexcept {
         std::uintptr_t link = reinterpret_cast<std::uintptr_t>(caller.address());
         if constexpr (std::is_base_of_v<PromiseBase, P>)
             caller.promise().suspended_at(where);
         else
-            link |= foreign;
-        link_ = link | nested;
+            link |= AwaiterLink::foreign;
+        by.caller = link | AwaiterLink::nested;
+        target_ = reinterpret_cast<std::uintptr_t>(&by);
         handle().resume();
-        if (link_ == 0) return false;
-        link_ = link;
+        if (by.caller == 0) return false;
+        by.caller = link;
         return true;
     }
     /// By this coroutine's own await_suspend at its end (or where it yields a value): what to transfer to.
     std::coroutine_handle<> hand_back() noexcept {
-        if (link_ & nested) {
-            link_ = 0;
-            return std::noop_coroutine(); // back into the caller's await_suspend
+        if (AwaiterLink* const by = awaiter()) [[likely]] {
+            if (!(by->caller & AwaiterLink::nested))
+                return std::coroutine_handle<>::from_address(reinterpret_cast<void*>(by->caller & ~AwaiterLink::flags));
+            by->caller = 0; // back into the caller's await_suspend
+        } else if (target_ & of_task) {
+            tell_task();
         }
-        if (link_ & root) tell_task();
-        return caller();
+        return std::noop_coroutine();
     }
-    /// By the task whose first coroutine this is, before it runs.
-    void set_root(TaskBase& task) noexcept { link_ = reinterpret_cast<std::uintptr_t>(&task) | root; }
+    /// By who runs this coroutine as the first of a chain, before it runs: where its result goes.
+    void set_slot(void* slot) noexcept { target_ = reinterpret_cast<std::uintptr_t>(slot) | root; }
+    /// The same by the task whose first coroutine this is, that is to be told of its end, and of its error in place of a result.
+    void set_root() noexcept { target_ |= root | of_task; }
     /// By await_suspend of whatever this coroutine awaits.
     void suspended_at(std::source_location where) noexcept { where_ = where; }
     [[nodiscard]] std::source_location where() const noexcept { return where_; }
-    /// By who awaits it, before it runs: where its result goes.
-    void set_slot(void* slot) noexcept { slot_ = slot; }
 
   protected:
-    void* slot_ = nullptr;
+    template <class T>
+    Slot<T>& slot() noexcept {
+        return target_ & root ? *reinterpret_cast<Slot<T>*>(target_ & ~flags)
+                              : static_cast<Awaited<T>*>(awaiter())->slot;
+    }
+    template <class T>
+    void set_error() noexcept {
+        if (target_ & of_task)
+            fail_task();
+        else
+            slot<T>().set_error(std::current_exception());
+    }
 
   private:
-    std::source_location where_; // where it was suspended last
-    static constexpr std::uintptr_t nested = 1, foreign = 2, root = 4, flags = 7;
+    static constexpr std::uintptr_t root = 1, of_task = 2, flags = 3;
+    [[nodiscard]] AwaiterLink* awaiter() const noexcept {
+        return target_ & root ? nullptr : reinterpret_cast<AwaiterLink*>(target_);
+    }
+    // The task is the one that runs.
+    static void fail_task() noexcept;
     void tell_task() noexcept;
-    // The caller's frame, with flags: it runs this one from within its await_suspend; its promise is no PromiseBase. Or the task,
-    // with `root`. 0: nobody yet, or it has handed back.
-    std::uintptr_t link_ = 0;
+    std::uintptr_t target_ = 0;  // an AwaiterLink; with `root` a Slot. 0: nobody yet
+    std::source_location where_; // where it was suspended last
 };
 
 template <class T>
@@ -199,8 +233,8 @@ class Promise final : public PromiseBase {
     Coro<T> get_return_object() noexcept;
     template <class U = T>
     requires std::is_convertible_v<U&&, T>
-    void return_value(U&& value) { static_cast<Slot<T>*>(slot_)->set_value(std::forward<U>(value)); }
-    void unhandled_exception() noexcept { static_cast<Slot<T>*>(slot_)->set_error(std::current_exception()); }
+    void return_value(U&& value) { slot<T>().set_value(std::forward<U>(value)); }
+    void unhandled_exception() noexcept { set_error<T>(); }
 };
 
 template <>
@@ -208,7 +242,7 @@ class Promise<void> final : public PromiseBase {
   public:
     Coro<void> get_return_object() noexcept;
     void return_void() noexcept {}
-    void unhandled_exception() noexcept { static_cast<Slot<void>*>(slot_)->set_error(std::current_exception()); }
+    void unhandled_exception() noexcept { set_error<void>(); }
 };
 
 void report_dropped(std::coroutine_handle<> unrun) noexcept;
@@ -259,18 +293,17 @@ class [[nodiscard("a Coro does nothing until it is awaited (co_await) or made a 
         template <class P>
         bool await_suspend(std::coroutine_handle<P> caller,
                            std::source_location where = std::source_location::current()) noexcept {
-            handle_.promise().set_slot(&slot_);
-            return handle_.promise().resume_for(caller, where);
+            return handle_.promise().resume_for(caller, awaited_, where);
         }
         T await_resume() {
             // Its locals go before its result is used, as with a function.
             std::exchange(handle_, {}).destroy();
-            return slot_.take();
+            return awaited_.slot.take();
         }
 
       private:
         std::coroutine_handle<promise_type> handle_;
-        [[no_unique_address]] detail::Slot<T> slot_;
+        detail::Awaited<T> awaited_;
     };
     /// Throws UsageError when it has been awaited before.
     Awaiter operator co_await() {

@@ -4,6 +4,7 @@
 #include <sennit/base/deadline.hpp>
 #include <sennit/wait/waiter.hpp>
 
+#include <chrono>
 #include <coroutine>
 #include <source_location>
 
@@ -12,7 +13,7 @@ namespace sennit::asyncio {
 /// What sleep() gives: co_await it, once, in the full expression that made it.
 class [[nodiscard]] Sleep final : private wait::Pause {
   public:
-    explicit Sleep(Deadline until) noexcept : Pause(until.is_poll() ? turn_site : sleep_site) { set_deadline(until); }
+    explicit Sleep(Deadline until) noexcept { set_deadline(until); }
     bool await_ready() const noexcept { return false; }
     template <class P>
     bool await_suspend(std::coroutine_handle<P> caller, std::source_location where = std::source_location::current()) {
@@ -23,7 +24,6 @@ class [[nodiscard]] Sleep final : private wait::Pause {
     [[nodiscard]] Deadline until() const noexcept { return deadline(); }
 
   private:
-    static const wait::WaitSite sleep_site, turn_site;
     bool suspend(std::coroutine_handle<> caller);
 };
 
@@ -32,5 +32,10 @@ class [[nodiscard]] Sleep final : private wait::Pause {
 /// Cancel    Throws CancelledError.
 /// Cost      No allocation. For one turn: neither a clock nor a timer.
 inline Sleep sleep(Deadline until) noexcept { return Sleep(until); }
+/// The same, with no Deadline of the caller's: that would lie in its frame as long as it sleeps.
+template <class Rep, class Period>
+Sleep sleep(const std::chrono::duration<Rep, Period>& from_now) {
+    return Sleep(Deadline(from_now));
+}
 
 } // namespace sennit::asyncio

@@ -18,6 +18,7 @@
 #include <sennit/asyncio/coro.hpp>
 #include <sennit/base/atomic.hpp>
 #include <sennit/loop/event_loop.hpp>
+#include <sennit/os/brief_mutex.hpp>
 #include <sennit/os/mutex.hpp>
 #include <sennit/sync/awaitable.hpp>
 #include <sennit/wait/agent.hpp>
@@ -44,6 +45,8 @@ template <class T = void>
 class Task;
 
 namespace detail {
+template <class T>
+class TaskState;
 /// The task that runs on this thread; nullptr: none.
 TaskBase* running_task() noexcept;
 void end_tasks(EventLoop& loop);
@@ -66,8 +69,23 @@ class TaskObserver : public base::ListNode {
     virtual ~TaskObserver() = default;
 };
 
+namespace detail {
+/// The bytes of a task that find room in the last word of its agent: of a million tasks each has them.
+class TaskAgent : public wait::Agent {
+  protected:
+    using Agent::Agent;
+    enum class State : std::uint8_t { pending, finished, failed, cancelled };
+    atomic<State> state_{State::pending};
+    atomic<bool> error_seen_{false}; // relaxed: the last owner is ordered after all others
+    atomic<bool> has_extra_{false};  // relaxed: a hint; what it tells of is under a lock
+    std::uint8_t started_ : 1 = 0;   // the loop's thread alone, as the next two
+    std::uint8_t ended_ : 1 = 0;     // the root has
+    std::uint8_t has_error_ : 1 = 0; // of a task without a result: it stands in place of Ready::next
+};
+} // namespace detail
+
 /// The untyped heart of a task: an agent of kind coroutine, that its loop owns until it is done and the handles as long as they live.
-class TaskBase : public wait::Agent, public loop::Ready, public loop::Timer {
+class TaskBase : public detail::TaskAgent, public loop::TimedReady {
   public:
     // ---- for owners of a reference
     void retain() noexcept { references_.fetch_add(1, memory_order_relaxed); } // whoever copies has one already
@@ -91,7 +109,7 @@ class TaskBase : public wait::Agent, public loop::Ready, public loop::Timer {
     [[nodiscard]] std::string cancel_message() const;
     [[nodiscard]] std::string name() const;
     void set_name(std::string_view name);
-    [[nodiscard]] EventLoop& loop() const noexcept { return *loop_; }
+    [[nodiscard]] EventLoop& loop() const noexcept { return EventLoop::with_number(loop_); }
     /// The error, CancelledError included, after done(); nullptr when it ended well.
     [[nodiscard]] virtual std::exception_ptr stored_error() const noexcept = 0;
     /// Somebody has looked at the error: it need not be reported when the last owner lets go.
@@ -110,7 +128,7 @@ class TaskBase : public wait::Agent, public loop::Ready, public loop::Timer {
     /// Lets the others of the loop run once, and then goes on with `h`.
     void yield(std::coroutine_handle<> h) noexcept {
         leaf_ = h;
-        loop_->post(*this);
+        loop().post(*this);
     }
     void throw_cancelled() override;
     void unpark(wait::Pause& w) noexcept override;
@@ -141,37 +159,42 @@ class TaskBase : public wait::Agent, public loop::Ready, public loop::Timer {
     friend class TaskRef;
     friend class JoinOp;
     friend class detail::PromiseBase;
+    template <class>
+    friend class detail::TaskState;
     struct Extra;
-    enum class State : std::uint8_t { pending, finished, failed, cancelled };
-    static void on_ready(loop::Ready& r) noexcept;
-    static void on_timer(loop::Timer& t) noexcept;
+    static void on_run(loop::Ready& r) noexcept;
+    void on_timer() noexcept;
     void step() noexcept;
     void finish() noexcept;
     void last_owner_left() noexcept;
     Extra& extra();
-    void add(TaskObserver& observer) noexcept SENNIT_REQUIRES(mutex_);
-    void remove(base::ListNode& observer) noexcept SENNIT_REQUIRES(mutex_);
+    Extra* extra_or_null() const noexcept;
+    void add(TaskObserver& observer) noexcept;
+    void remove(base::ListNode& observer) noexcept;
+    /// Guards the observers of this task, and of some others.
+    os::BriefMutex& mutex() const noexcept;
+    /// For a task without a result: its error. Once its root has ended it is on no list any more, and the link is free.
+    void keep_error(std::exception_ptr error) noexcept;
+    [[nodiscard]] std::exception_ptr kept_error() const noexcept;
+    void drop_error() noexcept;
 
-    EventLoop* loop_;
-    std::coroutine_handle<> leaf_; // what to resume; before the first step and after the last one the root
-    Extra* extra_ = nullptr;       // what few tasks have; guarded by a lock of all tasks
-    // A ring of TaskObservers, oldest first.
-    base::ListNode* observers_ SENNIT_GUARDED_BY(mutex_) = nullptr;
-    os::Mutex mutex_;
+    std::coroutine_handle<> leaf_;        // what to resume; before the first step and after the last one the root
+    base::ListNode* observers_ = nullptr; // a ring of TaskObservers, oldest first; guarded by mutex()
     atomic<std::uint32_t> references_{1}; // who made it; from start() till it is done the loop has one, too
-    atomic<int> cancelling_{0};           // relaxed: a count
-    atomic<State> state_{State::pending};
-    atomic<bool> error_seen_{false}; // relaxed: the last owner is ordered after all others
-    bool started_ = false;
-    bool ended_ = false; // the root has
+    atomic<std::uint16_t> cancelling_{0}; // relaxed: a count
+    const std::uint16_t loop_;            // its number
 };
+static_assert(sizeof(plain<int>) != sizeof(int) || sizeof(TaskBase) == 96);
 
 /// The wait of `co_await task`.
 class JoinOp final : public wait::Wait {
   public:
     explicit JoinOp(TaskBase& task) noexcept;
     JoinOp(JoinOp&& unbegun) noexcept : JoinOp(unbegun.task_) {}
+    /// With the reference that the caller has.
+    explicit JoinOp(TaskBase* adopted) noexcept;
     ~JoinOp();
+    [[nodiscard]] TaskBase& task() const noexcept { return task_; }
     bool try_now(Deadline deadline);
     bool step() noexcept override;
     void finish(wait::Agent& me);
@@ -283,6 +306,24 @@ class TaskState : public TaskBase {
     Slot<T> slot_;
 };
 
+/// One without a result: its error is kept where a task that has ended needs no word any more.
+template <>
+class TaskState<void> : public TaskBase {
+  public:
+    TaskState(EventLoop& loop, std::string_view name) : TaskBase(loop, name) {}
+    ~TaskState() override { drop_error(); }
+    [[nodiscard]] std::exception_ptr stored_error() const noexcept override { return kept_error(); }
+    void start_with(Coro<void>&& coro) noexcept { start(coro.release().promise()); }
+    /// Throws the error.
+    void result() const {
+        if (const std::exception_ptr error = kept_error()) [[unlikely]]
+            std::rethrow_exception(error);
+    }
+
+  protected:
+    void store_error(std::exception_ptr error) noexcept override { keep_error(std::move(error)); }
+};
+
 /// One that was made of a callable: it lives in the task, with the arguments, until that is done.
 template <class T, class F, class... Args>
 class TaskOfCall final : public TaskState<T> {
@@ -339,37 +380,39 @@ class Task : public TaskRef {
     std::add_lvalue_reference_t<T> result() const {
         if (!done()) detail::throw_not_done(base());
         base().mark_error_seen();
-        return static_cast<std::add_lvalue_reference_t<T>>(state().slot().value());
+        if constexpr (std::is_void_v<T>)
+            state().result();
+        else
+            return static_cast<std::add_lvalue_reference_t<T>>(state().slot().value());
     }
     [[nodiscard]] State& state() const noexcept { return static_cast<State&>(base()); }
 
     class ResultOp {
       public:
-        explicit ResultOp(Task t) noexcept : task_(std::move(t)), op_(task_.base()) {}
+        explicit ResultOp(Task t) noexcept : op_(std::exchange(t.task_, nullptr)) {}
         bool try_now(Deadline deadline) { return op_.try_now(deadline); }
         T finish(wait::Agent& me) {
             op_.finish(me);
-            task_.base().mark_error_seen();
-            if constexpr (std::is_void_v<T> || std::is_reference_v<T>)
-                return static_cast<T>(task_.state().slot().value());
+            auto& state = static_cast<State&>(op_.task());
+            state.mark_error_seen();
+            if constexpr (std::is_void_v<T>)
+                state.result();
+            else if constexpr (std::is_reference_v<T>)
+                return static_cast<T>(state.slot().value());
             else if constexpr (std::is_copy_constructible_v<T>)
-                return task_.is_last() ? task_.state().slot().take() : task_.state().slot().value();
+                return state.is_sole_owner() ? state.slot().take() : state.slot().value();
             else
-                return task_.state().slot().take();
+                return state.slot().take();
         }
         operator wait::Wait&() noexcept { return op_; } // NOLINT(google-explicit-constructor): what one suspends on
         void set_continuation(void* handle_address) noexcept { op_.set_continuation(handle_address); }
 
       private:
-        Task task_;
-        JoinOp op_;
+        JoinOp op_; // has the reference
     };
     /// Gives the value: moved out where this is the last handle or it can't be copied, else a copy.
     sync::Awaitable<ResultOp> operator co_await() const& { return sync::Awaitable<ResultOp>(forever, *this); }
     sync::Awaitable<ResultOp> operator co_await() && { return sync::Awaitable<ResultOp>(forever, std::move(*this)); }
-
-  private:
-    [[nodiscard]] bool is_last() const noexcept { return base().is_sole_owner(); }
 };
 
 struct TaskOptions {

@@ -203,8 +203,8 @@ class EventLoop {
     /// The one of both that is right here.
     void post_from_anywhere(Ready& r) noexcept { running_ == this ? post(r) : post_threadsafe(r); }
     /// Throws std::bad_alloc, unless reserve_timer() has been called for it. A deadline of forever arms nothing.
-    void arm(Timer& t, Deadline deadline);
-    void disarm(Timer& t) noexcept { timers_.disarm(t); }
+    void arm(TimedReady& t, Deadline deadline);
+    void disarm(TimedReady& t) noexcept { timers_.disarm(t); }
     /// Room for one timer more, until it is given back: arming it can't fail then. Throws std::bad_alloc.
     void reserve_timer() {
         timers_.reserve(reserved_timers_ + 1);
@@ -225,6 +225,9 @@ class EventLoop {
     static void remove_resource(Resource& r) noexcept {
         if (r.linked()) base::IntrusiveList::remove(r);
     }
+    /// A number that no other loop has at the same time, and whose it is.
+    [[nodiscard]] std::uint16_t number() const noexcept { return number_; }
+    static EventLoop& with_number(std::uint16_t number) noexcept { return *by_number_[number]; }
     /// Those that run on this loop.
     [[nodiscard]] wait::AgentList& agents() noexcept { return agents_; }
     /// The task that runs now, by the loop. For other threads: one that has begun to wait and is not this any more stands still.
@@ -250,7 +253,10 @@ class EventLoop {
         EventLoop& loop_;
     };
     /// True once after stop().
-    bool take_stop() noexcept { return stopping_.exchange(false, memory_order_relaxed); }
+    bool take_stop() noexcept {
+        // First a look, which is not a locked instruction in each turn.
+        return stopping_.load(memory_order_relaxed) && stopping_.exchange(false, memory_order_relaxed);
+    }
 
   private:
     friend class detail::Callback;
@@ -299,13 +305,17 @@ class EventLoop {
     [[nodiscard]] bool time_to_look() noexcept;
     void drop_late_callbacks() noexcept;
     static void forget_in_child() noexcept;
+    static std::uint16_t take_number(EventLoop& loop);
+    void give_number_back() noexcept;
 
+    static EventLoop* by_number_[65536]; // half a megabyte, of which the pages that are used take memory
     static inline constinit thread_local EventLoop* running_ = nullptr;
     static constexpr std::uint32_t goes_on_at_most = 32;
 
     ReadyList ready_;
     base::IntrusiveList resources_;
     std::unique_ptr<Poller> poller_;
+    const std::uint16_t number_;
     TimerHeap timers_;
     std::size_t reserved_timers_ = 0;
     std::int64_t now_ns_ = 0;

@@ -1,31 +1,59 @@
 // What an event loop is to do at a certain time.
 #pragma once
 
+#include <sennit/loop/ready.hpp>
+
 #include <cstddef>
 #include <cstdint>
 
 namespace sennit::loop {
 
-/// A node in its owner that an event loop calls at a deadline: once per time that it is armed. EventLoop::arm, disarm.
+/// A node in its owner that an event loop runs at a deadline: once per time that it is armed. It can stand on the ready list at
+/// the same time; run() learns by take_fired() which of the two it is called for.
 ///
 /// Agents    The thread of the loop.
 /// Lifetime  Stays where it is while armed; disarmed before it dies.
-class Timer {
+class TimedReady : public Ready {
   public:
-    using Fire = void (*)(Timer&) noexcept;
-    explicit Timer(Fire fire) noexcept : fire_(fire) {}
-    Timer(const Timer&) = delete;
-    Timer& operator=(const Timer&) = delete;
+    TimedReady() noexcept = default;
+    TimedReady(const TimedReady&) = delete;
+    TimedReady& operator=(const TimedReady&) = delete;
 
-    [[nodiscard]] bool armed() const noexcept { return index_ != not_armed; }
+    [[nodiscard]] bool armed() const noexcept { return index_ < fired; }
+    /// By run(), first of all: true when the deadline has come.
+    bool take_fired() noexcept {
+        if (index_ != fired) return false;
+        index_ = not_armed;
+        return true;
+    }
 
   private:
     friend class TimerHeap;
     friend class EventLoop;
-    static constexpr std::uint32_t not_armed = UINT32_MAX;
-    Fire fire_;
+    static constexpr std::uint32_t not_armed = UINT32_MAX, fired = UINT32_MAX - 1;
+    /// By the loop, once it has been taken out of the heap.
+    void fire() noexcept {
+        index_ = fired;
+        run(*this);
+    }
     std::uint32_t index_ = not_armed; // in the heap
     std::uint32_t order_ = 0;         // counts the armings: equal deadlines come in their order
+};
+
+/// One that is never on the ready list.
+class Timer : public TimedReady {
+  public:
+    using Fire = void (*)(Timer&) noexcept;
+    explicit Timer(Fire fire) noexcept : fire_(fire) { run = on_run; }
+
+  private:
+    friend class EventLoop;
+    static void on_run(Ready& r) noexcept {
+        auto& t = static_cast<Timer&>(r);
+        t.take_fired();
+        t.fire_(t);
+    }
+    Fire fire_;
 };
 
 /// The armed timers of one loop, the earliest first; of equal ones the one that was armed first.
@@ -45,18 +73,18 @@ class TimerHeap {
         if (n > room_) grow(n);
     }
     /// Throws std::bad_alloc, and then nothing has changed; not when there is room. `t` is not armed.
-    void arm(Timer& t, std::int64_t when_ns);
+    void arm(TimedReady& t, std::int64_t when_ns);
     /// Nothing for one that is not armed.
-    void disarm(Timer& t) noexcept;
+    void disarm(TimedReady& t) noexcept;
     [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
     /// INT64_MAX when there is none.
     [[nodiscard]] std::int64_t first_ns() const noexcept { return size_ == 0 ? INT64_MAX : heap_[0].when_ns; }
     /// Disarms the first one and gives it, if it is due at `now_ns`; else nullptr.
-    Timer* pop_due(std::int64_t now_ns) noexcept;
+    TimedReady* pop_due(std::int64_t now_ns) noexcept;
     /// When `t`, which is armed, is due.
-    [[nodiscard]] std::int64_t when_ns(const Timer& t) const noexcept { return heap_[t.index_].when_ns; }
-    /// Calls f(Timer&) for each, in no order; f changes nothing.
+    [[nodiscard]] std::int64_t when_ns(const TimedReady& t) const noexcept { return heap_[t.index_].when_ns; }
+    /// Calls f(TimedReady&) for each, in no order; f changes nothing.
     template <class F>
     void for_each(F f) const {
         for (std::size_t i = 0; i < size_; ++i) f(*heap_[i].timer);
@@ -65,7 +93,7 @@ class TimerHeap {
   private:
     struct Entry {
         std::int64_t when_ns;
-        Timer* timer;
+        TimedReady* timer;
     };
     static bool before(const Entry& a, const Entry& b) noexcept {
         if (a.when_ns != b.when_ns) return a.when_ns < b.when_ns;

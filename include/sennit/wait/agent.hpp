@@ -26,7 +26,7 @@ class Agent : public base::ListNode {
 
     [[nodiscard]] AgentKind kind() const noexcept { return kind_; }
     /// A number that no other agent of this process has or had.
-    [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
+    [[nodiscard]] std::uint64_t id() const noexcept { return std::uint64_t(id_high_) << 32 | id_low_; }
 
     /// Whether it may look a few times more before it parks: it keeps nobody else from running by that but who wants its
     /// core. Green threads and coroutines may not: what they wait for may be another's of the same loop.
@@ -93,11 +93,12 @@ class Agent : public base::ListNode {
     /// Destroys the agent's local values, newest first, and those that this makes. By the agent itself, when its function has
     /// ended; who forgets has them destroyed with the agent, by whoever does that.
     void end_locals() noexcept {
-        if (locals_) end_locals_slow();
+        if (has_locals_) end_locals_slow();
     }
 
   protected:
     explicit Agent(AgentKind kind) noexcept;
+    /// The end of the most derived one calls end_locals() where locals_place() is overridden.
     ~Agent() { end_locals(); }
 
     /// Sleeps until `w` is settled, or settles it itself at the deadline.
@@ -136,28 +137,34 @@ class Agent : public base::ListNode {
     bool advance(Wait& w) noexcept;
     void end(Pause& w) noexcept;
 
+    // Of a million tasks each has these: no byte of padding, and the rest of the last word is the derived class's.
     mutable atomic<std::uintptr_t> current_{0};
-    std::uint32_t waits_ = 0; // changed by the agent outside of a wait, read under a claim
-    atomic<bool> cancel_requested_{false};
+    std::uint32_t id_low_;
+    std::uint16_t id_high_; // 2^48: ten million a second for 325 days
     AgentKind kind_;
+    atomic<bool> cancel_requested_{false};
+    std::uint16_t waits_ = 0; // changed by the agent outside of a wait, read under a claim
 
   protected:
     atomic<bool> parked_{false}; // for snapshot() and tests: relaxed hints
 
   private:
-    std::uint64_t id_;
-
+    // Changed by the agent itself, with its table of locals under the lock of all keys. The table is where locals_place() says.
+    bool has_locals_ = false;
     void end_locals_slow() noexcept;
-    AgentLocalTable* locals_ = nullptr; // nullptr: no values. Changed by the agent itself, under the lock of all keys
+    /// Where the agent keeps its table of locals; nullptr: in a table of all such agents, which takes a lock and no room here.
+    virtual AgentLocalTable** locals_place() noexcept { return nullptr; }
 
     friend class Registry;
     friend class AgentLocalKey;
 };
 
-inline AgentLocal* AgentLocalKey::find(const Agent& agent) const noexcept {
-    const AgentLocalTable* table = agent.locals_;
+inline AgentLocal* AgentLocalKey::find(Agent& agent) const noexcept {
+    if (!agent.has_locals_) return nullptr;
+    AgentLocalTable** const place = agent.locals_place();
+    const AgentLocalTable* const table = place ? *place : table_beside(agent);
     const std::uint32_t index = index_.load(memory_order_relaxed); // the agent has seen it when it made its value
-    return table && index < table->size ? table->values[index] : nullptr;
+    return index < table->size ? table->values[index] : nullptr;
 }
 
 namespace detail {

@@ -51,7 +51,7 @@ struct AgentLocalTable {
 ///           after all other calls.
 /// Lifetime  A value dies with its agent, or with the key if that goes first. At the end of the process (ProcessEnd) a key
 ///           takes only the calling agent's value with it: a thread that is not waited for may still use its own.
-/// Cost      find(): two loads and a compare. The first add() of an agent allocates a table of a pointer a key.
+/// Cost      find(): a call, two loads and a compare; in a coroutine a lock and a look-up besides. The first add() of an agent allocates a table of a pointer a key.
 class AgentLocalKey {
   public:
     constexpr AgentLocalKey() noexcept = default;
@@ -60,7 +60,7 @@ class AgentLocalKey {
     AgentLocalKey& operator=(const AgentLocalKey&) = delete;
 
     /// The value of `agent`, which is the caller; nullptr when it has none.
-    [[nodiscard]] inline AgentLocal* find(const Agent& agent) const noexcept; // in agent.hpp
+    [[nodiscard]] inline AgentLocal* find(Agent& agent) const noexcept; // in agent.hpp
     /// Gives `agent`, which is the caller and has none yet, its value. Throws std::bad_alloc, and then nothing has changed.
     void add(Agent& agent, AgentLocal& value);
     /// Destroys the value of `agent`, which is the caller. False when it had none.
@@ -69,6 +69,8 @@ class AgentLocalKey {
   private:
     friend class Agent;
     std::uint32_t index_of_key();
+    static AgentLocalTable* table_beside(Agent& agent) noexcept;
+    static AgentLocalTable* table_of(Agent& agent) noexcept;
 
     // 0: none yet. Taken at the first add(), so that a key can be a constant-initialised global.
     atomic<std::uint32_t> index_{0};

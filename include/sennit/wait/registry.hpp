@@ -2,7 +2,7 @@
 #pragma once
 
 #include <sennit/base/intrusive_list.hpp>
-#include <sennit/os/mutex.hpp>
+#include <sennit/os/brief_mutex.hpp>
 #include <sennit/wait/agent.hpp>
 
 #include <cstddef>
@@ -22,31 +22,31 @@ class AgentList : public base::ListNode {
     AgentList(const AgentList&) = delete;
     AgentList& operator=(const AgentList&) = delete;
     void add(Agent& agent) noexcept {
-        os::MutexGuard guard(mutex_);
+        os::BriefGuard guard(mutex_);
         list_.push_back(agent);
         ++count_;
     }
     void remove(Agent& agent) noexcept {
-        os::MutexGuard guard(mutex_);
+        os::BriefGuard guard(mutex_);
         if (!agent.linked()) return; // the child of a fork forgot it
         base::IntrusiveList::remove(agent);
         --count_;
     }
     [[nodiscard]] std::size_t size() const noexcept {
-        os::MutexGuard guard(mutex_);
+        os::BriefGuard guard(mutex_);
         return count_;
     }
     /// Calls f(Agent&) for each, oldest first, under the lock: f adds and removes none.
     template <class F>
     void for_each(F f) {
-        os::MutexGuard guard(mutex_);
+        os::BriefGuard guard(mutex_);
         for (base::ListNode* n = list_.front(); n; n = list_.after(*n)) f(*static_cast<Agent*>(n));
     }
 
   private:
     friend class Registry;
     friend struct Agents;
-    mutable os::Mutex mutex_;
+    mutable os::BriefMutex mutex_;
     base::IntrusiveList list_ SENNIT_GUARDED_BY(mutex_);
     std::size_t count_ SENNIT_GUARDED_BY(mutex_) = 0;
 };

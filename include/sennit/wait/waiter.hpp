@@ -14,7 +14,7 @@ class Agent;
 class Wait;
 
 /// How a wait stands, or how it ended.
-enum class Outcome : std::uint32_t {
+enum class Outcome : std::uint8_t {
     waiting,   // not settled
     woken,     // a notifier took it: whatever it handed over is the waiter's now
     timed_out, // the deadline passed first
@@ -58,26 +58,20 @@ class Pause {
     /// acquire: meets settle(). What the winner did before is visible.
     [[nodiscard]] Outcome outcome() const noexcept { return state_.load(memory_order_acquire); }
 
-    [[nodiscard]] const WaitSite& site() const noexcept { return *site_; }
-    /// CLOCK_MONOTONIC nanoseconds when the wait began.
-    [[nodiscard]] std::int64_t since_ns() const noexcept { return since_ns_; }
+    [[nodiscard]] inline const WaitSite& site() const noexcept;
+    /// CLOCK_MONOTONIC nanoseconds when the wait began; of a wait for nothing but time to about a millisecond.
+    [[nodiscard]] inline std::int64_t since_ns() const noexcept;
     [[nodiscard]] Deadline deadline() const noexcept { return deadline_; }
     /// False while neither deadline nor cancellation may end it (Condition taking its lock again).
     [[nodiscard]] bool interruptible() const noexcept { return interruptible_; }
-    /// How many times a thread may look for the wake-up before it sleeps; 0 where a wake-up is not imminent.
-    [[nodiscard]] std::uint32_t spins() const noexcept { return spins_; }
     /// Whether it is a Wait, that goes on by steps.
     [[nodiscard]] bool has_steps() const noexcept { return has_steps_; }
 
   protected:
-    explicit Pause(const WaitSite& site, bool has_steps = false) noexcept : has_steps_(has_steps), site_(&site) {}
+    explicit Pause(bool has_steps = false) noexcept : has_steps_(has_steps) {}
     /// One that has not begun: so what co_await would begin can be handed to a task first.
     Pause(Pause&& unbegun) noexcept
-        : interruptible_(unbegun.interruptible_),
-          spins_(unbegun.spins_),
-          has_steps_(unbegun.has_steps_),
-          site_(unbegun.site_),
-          deadline_(unbegun.deadline_) {}
+        : interruptible_(unbegun.interruptible_), has_steps_(unbegun.has_steps_), deadline_(unbegun.deadline_) {}
     ~Pause() = default;
 
     /// Makes the node ready to wait (again). By the agent itself, before it links the node.
@@ -86,37 +80,67 @@ class Pause {
 
     /// Before it begins.
     void set_deadline(Deadline deadline) noexcept { deadline_ = deadline; }
-    /// Begins to count the waiting time anew, for a wait of several parts. By the agent itself, within step().
-    void restart_since() noexcept { since_ns_ = base::monotonic_ns(); }
-
     bool interruptible_ = true;
-    std::uint16_t spins_ = 0;
 
   private:
     friend class Agent;
+    // A million sleepers have one each: 16 bytes. The time of its beginning, which only the list of agents shows, in units of 2^20 ns.
+    static constexpr int since_shift = 20;
     const bool has_steps_;
     atomic<Outcome> state_{Outcome::waiting};
-    const WaitSite* site_;
-    plain<std::int64_t> since_ns_ = 0;
+    plain<std::uint32_t> since_units_ = 0;
     plain<Deadline> deadline_;
 };
+static_assert(sizeof(plain<Deadline>) != sizeof(Deadline) || sizeof(Pause) == 16);
 
 /// A wait for an object: a node in its queue.
 class Waiter : public Pause, public base::ListNode {
   public:
     [[nodiscard]] Agent& agent() const noexcept { return *agent_; }
     [[nodiscard]] const void* object() const noexcept { return object_; }
+    /// How many times a thread may look for the wake-up before it sleeps; 0 where a wake-up is not imminent.
+    [[nodiscard]] std::uint32_t spins() const noexcept { return spins_; }
 
   protected:
-    Waiter(const void* object, const WaitSite& site) noexcept : Pause(site, true), object_(object) {}
-    Waiter(Waiter&& unbegun) noexcept : Pause(std::move(unbegun)), ListNode(), object_(unbegun.object_) {}
+    Waiter(const void* object, const WaitSite& site) noexcept : Pause(true), site_(&site), object_(object) {}
+    Waiter(Waiter&& unbegun) noexcept
+        : Pause(std::move(unbegun)),
+          ListNode(),
+          spins_(unbegun.spins_),
+          site_(unbegun.site_),
+          object_(unbegun.object_) {}
     ~Waiter() = default;
+    /// Begins to count the waiting time anew, for a wait of several parts. By the agent itself, within step().
+    void restart_since() noexcept { since_ns_ = base::monotonic_ns(); }
+
+    std::uint16_t spins_ = 0;
 
   private:
     friend class Agent;
+    friend class Pause;
+    const WaitSite* site_;
     plain<Agent*> agent_ = nullptr;
+    plain<std::int64_t> since_ns_ = 0;
     const void* object_;
 };
+
+namespace detail {
+// Of waits for nothing but time; a deadline that polls is a turn of the loop.
+inline constexpr WaitSite sleep_site{"asyncio", "sleep", nullptr};
+inline constexpr WaitSite turn_site{"asyncio", "sleep(0)", nullptr};
+} // namespace detail
+
+inline const WaitSite& Pause::site() const noexcept {
+    if (has_steps_) return *static_cast<const Waiter*>(this)->site_;
+    return deadline().is_poll() ? detail::turn_site : detail::sleep_site;
+}
+
+inline std::int64_t Pause::since_ns() const noexcept {
+    if (has_steps_) return static_cast<const Waiter*>(this)->since_ns_;
+    const std::int64_t now = base::monotonic_ns() >> since_shift;
+    const auto age = static_cast<std::uint32_t>(static_cast<std::uint32_t>(now) - since_units_); // of 52 days at most
+    return (now - age) << since_shift;
+}
 
 /// A call that may wait, as a small state machine: the one form in which every primitive is written, whoever waits.
 ///

@@ -45,7 +45,7 @@ TEST(TimerHeap, gives_timers_in_order_and_equal_ones_as_they_were_armed) {
     for (const Want& w : want) {
         EXPECT_EQ(heap.first_ns(), w.when);
         EXPECT_EQ(heap.pop_due(w.when - 1), nullptr);
-        Timer* const t = heap.pop_due(w.when);
+        TimedReady* const t = heap.pop_due(w.when);
         ASSERT_NE(t, nullptr);
         EXPECT_FALSE(t->armed());
         ASSERT_EQ(static_cast<Numbered*>(t)->number, w.number);
