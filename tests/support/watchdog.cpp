@@ -70,9 +70,9 @@ std::int64_t cpu_ms() noexcept {
     return sum;
 }
 
-// That of the living ones. Opens files, which a test may count: only once a test seems to hang.
-std::int64_t children_cpu_ms() noexcept {
-    std::int64_t sum = 0;
+// The living children. Opens files, which a test may count: only once a test seems to hang.
+template <class F>
+void for_each_child(F f) noexcept {
     DIR* tasks = ::opendir("/proc/self/task");
     while (const dirent* task = tasks ? ::readdir(tasks) : nullptr) {
         char path[64], buffer[4096];
@@ -80,10 +80,48 @@ std::int64_t children_cpu_ms() noexcept {
         const std::string_view pids = read_small(path, std::span(buffer, sizeof buffer - 1));
         if (pids.empty()) continue;
         buffer[pids.size()] = 0;
-        for (char *rest = buffer, *pid; (pid = ::strtok_r(rest, " ", &rest));) sum += cpu_ms_of(pid);
+        for (char *rest = buffer, *pid; (pid = ::strtok_r(rest, " ", &rest));) f(pid);
+    }
+    if (tasks) ::closedir(tasks);
+}
+std::int64_t children_cpu_ms() noexcept {
+    std::int64_t sum = 0;
+    for_each_child([&](const char* pid) { sum += cpu_ms_of(pid); });
+    return sum;
+}
+
+// How long the threads of a process, this one's watchdog apart, have been ready to run and not had a core.
+std::int64_t ready_ms_of(const char* pid) noexcept {
+    std::int64_t sum = 0;
+    char path[320], buffer[128];
+    std::snprintf(path, sizeof path, "/proc/%.16s/task", pid);
+    DIR* tasks = ::opendir(path);
+    while (const dirent* task = tasks ? ::readdir(tasks) : nullptr) {
+        if (std::atoi(task->d_name) == ::gettid()) continue;
+        std::snprintf(path, sizeof path, "/proc/%.16s/task/%.16s/schedstat", pid, task->d_name);
+        const std::string_view stat =
+            read_small(path, std::span(buffer, sizeof buffer - 1)); // on a core, ready, how often
+        if (stat.empty()) continue;
+        buffer[stat.size()] = 0;
+        const char* second = std::strchr(buffer, ' ');
+        if (second) sum += std::atoll(second) / 1'000'000;
     }
     if (tasks) ::closedir(tasks);
     return sum;
+}
+std::int64_t ready_ms() noexcept {
+    std::int64_t sum = ready_ms_of("self");
+    for_each_child([&](const char* pid) { sum += ready_ms_of(pid); });
+    return sum;
+}
+
+// Whether somebody of it would run if he had a core: who looks for something in a loop with sched_yield(), or takes a lock in turn with
+// thousands, gets hardly any CPU time where others work.
+bool is_kept_from_the_cores() noexcept {
+    const std::int64_t before = ready_ms(), began = now_ms();
+    timespec pause{0, 500'000'000};
+    ::nanosleep(&pause, nullptr);
+    return std::llabs(ready_ms() - before) > (now_ms() - began) / 5; // less also when one ends, with what it had
 }
 
 // Children may also wait for others, and a slow machine does not end that soon.
@@ -134,6 +172,12 @@ void* watch(void*) {
         }
         const bool idle = now - quiet_since > h;
         if (!idle && now - test_began < most_times * h) continue;
+        if (idle && now - test_began < most_times * h && is_kept_from_the_cores()) {
+            quiet_since = now;
+            cpu_then = cpu;
+            children_then = -1;
+            continue;
+        }
         std::fprintf(
             stderr, "\n[   HANG   ] %s: %s for %.1f s (H = %.1f s)\n", name, idle ? "has done nothing" : "has run",
             static_cast<double>(idle ? now - quiet_since : now - test_began) / 1e3, static_cast<double>(h) / 1e3);

@@ -10,7 +10,7 @@ namespace sennit::testing {
 std::chrono::milliseconds hang_limit(bool with_processes = false) noexcept;
 
 /// Watches the running test, from a thread that is no agent. A test hangs when it has not ended, has not called kick(), and
-/// its process has used hardly any CPU for H (twice that while it has children): so a slow machine is no hang. 24 times H is
+/// its process has used hardly any CPU for H (twice that while it has children), nor waits for a core: so a slow machine is no hang. 24 times H is
 /// too long in any case (more at higher tiers). Then all agents are printed, and the process aborts.
 class Watchdog {
   public:

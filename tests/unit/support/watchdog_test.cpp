@@ -8,6 +8,9 @@
 #include <chrono>
 #include <csignal>
 #include <gmock/gmock.h>
+#include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace sennit::testing {
 namespace {
@@ -28,6 +31,23 @@ TEST(Watched, DISABLED_works_for_long) {
     while (std::chrono::steady_clock::now() < end) {}
 }
 
+TEST(Watched, DISABLED_is_kept_from_the_cores) {
+    Watchdog::set_limit(300ms);
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(static_cast<std::size_t>(::sched_getcpu()), &one);
+    ::sched_setaffinity(0, sizeof one, &one);
+    const pid_t busy = ::fork(); // on the same core
+    if (busy == 0)
+        for (;;) static_cast<void>(base::monotonic_ns());
+    const sched_param idle{};
+    ::sched_setscheduler(0, SCHED_IDLE, &idle);
+    const auto end = std::chrono::steady_clock::now() + 2s;
+    while (std::chrono::steady_clock::now() < end) ::sched_yield();
+    ::kill(busy, SIGKILL);
+    ::waitpid(busy, nullptr, 0);
+}
+
 subprocess::CompletedProcess run_watched(const std::string& test) {
     return subprocess::run({"/proc/self/exe", "--gtest_also_run_disabled_tests", "--gtest_filter=Watched." + test},
                            {.capture_output = true});
@@ -40,6 +60,11 @@ TEST(Watchdog, ends_a_test_that_hangs_and_says_who_waits_for_what) {
     EXPECT_THAT(run.std_err, HasSubstr("Watched.DISABLED_hangs: has done nothing for "));
     EXPECT_THAT(run.std_err, HasSubstr("the stuck one"));
     EXPECT_THAT(run.std_err, HasSubstr("waits in Event.wait"));
+}
+
+TEST(Watchdog, takes_a_process_that_waits_for_a_core_for_one_that_lives) {
+    const auto run = run_watched("DISABLED_is_kept_from_the_cores");
+    EXPECT_EQ(run.returncode, 0) << run.std_err;
 }
 
 TEST(Watchdog, takes_a_process_that_works_for_one_that_lives) {
