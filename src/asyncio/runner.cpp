@@ -54,6 +54,12 @@ class Interrupt {
 
 } // namespace
 
+EventLoop& Runner::loop_to_run() {
+    EventLoop& loop = get_loop();
+    detail::check_may_run(loop);
+    return loop;
+}
+
 void Runner::run_until_done(const TaskRef& task) {
     bool interrupted = false;
     {
@@ -92,6 +98,8 @@ void Runner::close() {
     left.clear();
     loop_->close();
 }
+
+void detail::check_may_run(EventLoop& loop) { const EventLoop::Running may_run(loop); }
 
 void detail::run_until_done(EventLoop& loop, const TaskRef& task) {
     const EventLoop::Running runs(loop);

@@ -37,14 +37,14 @@ class Runner {
     /// ends the process at once. Throws UsageError when a loop runs on this thread already, or after close().
     template <class T>
     T run(Coro<T> main) {
-        Task<T> task = create_task_on(get_loop(), std::move(main));
+        Task<T> task = create_task_on(loop_to_run(), std::move(main));
         run_until_done(task);
         return take(std::move(task));
     }
     template <class F, class... Args>
     requires detail::CoroFunction<F, Args...>
     auto run(F&& f, Args&&... args) {
-        auto task = create_task_on(get_loop(), TaskOptions{}, std::forward<F>(f), std::forward<Args>(args)...);
+        auto task = create_task_on(loop_to_run(), TaskOptions{}, std::forward<F>(f), std::forward<Args>(args)...);
         run_until_done(task);
         return take(std::move(task));
     }
@@ -61,6 +61,7 @@ class Runner {
         else
             return std::move(task.result());
     }
+    EventLoop& loop_to_run();
     void run_until_done(const TaskRef& task);
     RunOptions options_;
     std::optional<EventLoop> loop_;
@@ -68,6 +69,8 @@ class Runner {
 };
 
 namespace detail {
+/// Throws what running it would throw: before there is a task, which nobody would run.
+void check_may_run(EventLoop& loop);
 /// Runs the loop until the task is done. Throws UsageError when the loop is stopped before.
 void run_until_done(EventLoop& loop, const TaskRef& task);
 } // namespace detail
@@ -101,6 +104,7 @@ auto run(F&& f, RunOptions options = {}) {
 /// EventLoop::run_until_complete
 template <class T>
 T asyncio_run_until_complete(EventLoop& loop, Coro<T> main) {
+    detail::check_may_run(loop);
     Task<T> task = create_task_on(loop, std::move(main));
     detail::run_until_done(loop, task);
     if constexpr (std::is_void_v<T> || std::is_reference_v<T>)

@@ -84,14 +84,14 @@ TEST(CancelledExamples, a_server_and_its_clients) {
                       Event connected;
                   };
                   const auto ends = std::make_shared<Ends>(); // the handler may run when this has been cancelled
-                  Server server = co_await start_server(
-                      [ends](StreamReader reader, StreamWriter writer) -> Coro<> {
-                          ends->in.emplace(std::move(reader));
-                          ends->out.emplace(std::move(writer));
-                          ends->connected.set();
-                          co_return;
-                      },
-                      "127.0.0.1", 0);
+                  // Named: g++ 12 destroys a closure with captures twice when it is a temporary of a co_await.
+                  const auto keep = [ends](StreamReader reader, StreamWriter writer) -> Coro<> {
+                      ends->in.emplace(std::move(reader));
+                      ends->out.emplace(std::move(writer));
+                      ends->connected.set();
+                      co_return;
+                  };
+                  Server server = co_await start_server(keep, "127.0.0.1", 0);
                   auto [reader, writer] = co_await open_connection("127.0.0.1", server.port());
                   co_await ends->connected.async_wait();
                   StreamWriter& asks = writer;

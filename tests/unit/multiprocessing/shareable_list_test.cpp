@@ -188,7 +188,7 @@ TEST_F(ShareableListTest, refuses_what_python_could_not_read) {
     EXPECT_THROW(ShareableList({"\xed\xa0\x80"}), UsageError) << "a surrogate";
     EXPECT_THROW(ShareableList({"\xc0\x80"}), UsageError) << "not the shortest form";
     EXPECT_THROW(ShareableList({Item(std::string(10'000'000, 'x'))}), UsageError);
-    EXPECT_THROW(Item(std::numeric_limits<std::uint64_t>::max()), UsageError);
+    EXPECT_THROW(Item{std::numeric_limits<std::uint64_t>::max()}, UsageError);
     ShareableList list({"abc"});
     EXPECT_THROW(list[0] = "\xff", UsageError);
     EXPECT_EQ(list[0], Item("abc"));
