@@ -176,24 +176,22 @@ int Ring::submit() noexcept {
     }
 }
 
+// Whatever it gives, the caller reaps and comes again: -EBUSY, -EAGAIN, -ETIME; and -EINTR, for a sanitizer runs a signal's handler only
+// at the next call into the C library, and these are none.
 void Ring::enter(Deadline deadline) noexcept {
-    for (;;) {
-        int n = 0;
-        if (deadline.is_poll()) {
-            const unsigned owed = IO_URING_READ_ONCE(*ring_->sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
-            if (owed == 0 && ::io_uring_sq_ready(ring_.get()) == 0) return;
-            n = ::io_uring_submit_and_get_events(ring_.get());
-        } else if (deadline.is_forever()) {
-            n = ::io_uring_submit_and_wait(ring_.get(), 1);
-        } else {
-            const std::int64_t ns = deadline.remaining_ns();
-            __kernel_timespec left{};
-            left.tv_sec = ns / 1'000'000'000;
-            left.tv_nsec = ns % 1'000'000'000;
-            io_uring_cqe* first = nullptr;
-            n = ::io_uring_submit_and_wait_timeout(ring_.get(), &first, 1, &left, nullptr);
-        }
-        if (n != -EINTR) return; // -EBUSY, -EAGAIN: the caller reaps and comes again; -ETIME
+    if (deadline.is_poll()) {
+        const unsigned owed = IO_URING_READ_ONCE(*ring_->sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
+        if (owed == 0 && ::io_uring_sq_ready(ring_.get()) == 0) return;
+        ::io_uring_submit_and_get_events(ring_.get());
+    } else if (deadline.is_forever()) {
+        ::io_uring_submit_and_wait(ring_.get(), 1);
+    } else {
+        const std::int64_t ns = deadline.remaining_ns();
+        __kernel_timespec left{};
+        left.tv_sec = ns / 1'000'000'000;
+        left.tv_nsec = ns % 1'000'000'000;
+        io_uring_cqe* first = nullptr;
+        ::io_uring_submit_and_wait_timeout(ring_.get(), &first, 1, &left, nullptr);
     }
 }
 

@@ -66,7 +66,7 @@ class Ring {
 
     /// Hands over what is queued. 0 or -errno (-EBUSY: reap first).
     int submit() noexcept;
-    /// The same, and waits until there is a completion to reap or the deadline has passed. Signals do not end the wait.
+    /// The same, and waits until there is a completion to reap or the deadline has passed, or for a signal.
     void enter(Deadline deadline) noexcept;
     /// Takes up to so many completions. How many.
     std::size_t reap(std::span<Completion> completions) noexcept;
