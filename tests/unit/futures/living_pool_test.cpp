@@ -20,9 +20,9 @@ struct Case {
 void PrintTo(const Case& c, std::ostream* os) { *os << c.mode; }
 
 // The programs leak their pools on purpose.
-subprocess::CompletedProcess run_mode(const std::string& mode,
-                                      subprocess::Env extra = {{"TSAN_OPTIONS", "report_thread_leaks=0"},
-                                                               {"ASAN_OPTIONS", "detect_leaks=0"}}) {
+subprocess::CompletedProcess
+run_mode(const std::string& mode, subprocess::Env extra = {{"TSAN_OPTIONS", "report_thread_leaks=0:die_after_fork=0"},
+                                                           {"ASAN_OPTIONS", "detect_leaks=0"}}) {
     return subprocess::run({testing::bin_dir() + "/programs/pool_end", mode},
                            {.capture_output = true, .timeout = 100s, .extra_env = std::move(extra)});
 }
