@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <sennit/futures.hpp>
+#include <tbb/global_control.h>
 #include <tbb/task_arena.h>
 #include <tbb/task_group.h>
 #include <thread>
@@ -49,6 +50,8 @@ struct Asio {
 };
 
 struct Tbb {
+    // Without it TBB has one worker less than there are cores, and a task that waits for another of the same pool never ends on two.
+    tbb::global_control allowed{tbb::global_control::max_allowed_parallelism, workers + 1};
     tbb::task_arena arena{static_cast<int>(workers) + 1}; // a place for who submits
     tbb::task_group group;
     template <class F>
