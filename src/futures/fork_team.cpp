@@ -1,10 +1,13 @@
 #include "futures/fork_team.hpp"
 
+#include <sennit/os/system_state.hpp>
 #include <sennit/os/thread.hpp>
 #include <sennit/sync/future_core.hpp>
 #include <sennit/wait/agent.hpp>
 
+#include <array>
 #include <chrono>
+#include <utility>
 
 namespace sennit::futures::detail {
 namespace {
@@ -17,9 +20,25 @@ constexpr unsigned looks = 500;
 constexpr std::int64_t nap_ns = 200'000;
 // How many naps it stays when nobody is in a call.
 constexpr int naps_at_the_end = 5;
+// How long one that would be more than there are cores watches between its looks at the others, and how long at most.
+constexpr std::int64_t shortest_watch_ns = 200'000, longest_watch_ns = 2'000'000, all_watches_ns = 200'000'000;
 
 constinit const wait::WaitSite join_site{"fork_join", "join"};
 constinit const wait::WaitSite help_site{"fork_join", "help"};
+
+// For nothing but time.
+class Nap final : public wait::Wait {
+  public:
+    explicit Nap(ForkTeam& team) noexcept : Wait(&team, help_site) {}
+    bool step() noexcept override {
+        if (std::exchange(armed_, true)) return true;
+        arm();
+        return false;
+    }
+
+  private:
+    bool armed_ = false;
+};
 
 Deadline in_ns(std::int64_t ns) noexcept { return Deadline::at_monotonic_ns(base::monotonic_ns() + ns); }
 
@@ -28,6 +47,12 @@ void wait_here(wait::Wait& w, Deadline deadline) noexcept {
     wait::Agent& me = wait::current_agent();
     (me.kind() == wait::AgentKind::coroutine ? wait::current_thread_agent() : me).wait(w, deadline);
 }
+
+#if defined(SENNIT_MODEL)
+std::int64_t thread_cpu_ns(std::int64_t) noexcept { return 0; } // the scheduler's time is none of the cores'
+#else
+using os::thread_cpu_ns;
+#endif
 
 } // namespace
 
@@ -98,6 +123,7 @@ void ForkTeam::enter(ForkScope& scope) noexcept {
     const os::MutexGuard guard(mutex_);
     scopes_.push_back(scope);
     ++active_;
+    scope.thread_ = os::current_thread_id();
     scope.young_ = true;
     tell(scope, ForkScope::wanted); // so that it looks when it is not any more
 }
@@ -117,6 +143,7 @@ void ForkTeam::invite_if_wanted() noexcept {
     {
         const os::MutexGuard guard(mutex_);
         if (invited_ || alone_ || has_idle_ || active_ >= limit_ || scopes_.empty()) return;
+        if (watched_ && active_ >= cpus_) return;
         invited_ = true;
     }
     if (host_.invite()) return;
@@ -195,6 +222,7 @@ void ForkTeam::beat_for_test() noexcept {
 
 void ForkTeam::run(ForkJob& job) noexcept {
     ForkScope scope(*this, &job);
+    scope.thread_ = os::current_thread_id();
     scopes_.push_back(scope);
     if (is_cancelled(job)) tell(scope, ForkScope::scope_cancelled);
     if (asks_) tell(scope, ForkScope::wanted);
@@ -242,7 +270,62 @@ struct ForkTeam::Idleness {
     bool last_was_worth_it = true;
     bool has_asked = false;
     int naps_alone = 0;
+    bool may_be_one_more = false; // than there are cores
+    std::int64_t watch_ns = shortest_watch_ns;
+    std::int64_t watched_ns = 0;
 };
+
+// What those who run have had of the cores: the newest thread of each scope, as many as there is room for.
+struct ForkTeam::CpuUse {
+    struct Thread {
+        std::int64_t id, cpu_ns;
+    };
+    std::array<Thread, 64> threads;
+    std::size_t size = 0;
+    std::int64_t at_ns = 0;
+};
+
+void ForkTeam::look_at_cpu_use(CpuUse& use) noexcept {
+    use.at_ns = base::monotonic_ns();
+    for (base::ListNode* n = scopes_.front(); n && use.size < use.threads.size(); n = scopes_.after(*n)) {
+        const std::int64_t id = static_cast<ForkScope*>(n)->thread_;
+        bool known = false; // a thread may be in several scopes
+        for (std::size_t i = 0; i < use.size && !known; ++i) known = use.threads[i].id == id;
+        if (known) continue;
+        use.threads[use.size++] = {id, thread_cpu_ns(id)};
+    }
+}
+
+bool ForkTeam::watch(Idleness& me) noexcept {
+    if (scopes_.empty()) return false;
+    CpuUse before, after;
+    look_at_cpu_use(before);
+    watched_ = true;
+    const bool invited = invited_;
+    mutex_.unlock();
+    bool stay = !host_.has_other_work(invited);
+    if (stay) {
+        Nap nap(*this);
+        wait_here(nap, in_ns(me.watch_ns));
+        stay = nap.outcome() != wait::Outcome::cancelled; // then it could not sleep any more
+    }
+    mutex_.lock();
+    watched_ = false;
+    if (!stay) return false;
+    look_at_cpu_use(after);
+    std::int64_t used = 0;
+    for (std::size_t i = 0; i < after.size; ++i)
+        for (std::size_t k = 0; k < before.size; ++k)
+            if (before.threads[k].id == after.threads[i].id) used += after.threads[i].cpu_ns - before.threads[k].cpu_ns;
+    const std::int64_t passed = after.at_ns - before.at_ns;
+    me.watched_ns += passed;
+    me.watch_ns = std::min(me.watch_ns * 2, longest_watch_ns);
+    // A thread that came or went meanwhile is not counted: then the next look tells.
+    const bool same = before.size == after.size;
+    me.may_be_one_more =
+        (same && used < passed * static_cast<std::int64_t>(cpus_) * 3 / 4) || me.watched_ns >= all_watches_ns;
+    return true;
+}
 
 void ForkTeam::help() noexcept {
     Idleness me;
@@ -252,6 +335,12 @@ void ForkTeam::help() noexcept {
     for (;;) {
         // Others are here for what is left: who leaves or parks then invites the next one.
         if (active_ >= limit_ || has_idle_) break;
+        if (active_ >= cpus_ && !me.may_be_one_more) {
+            if (watched_) break;
+            if (watch(me)) continue;
+            come_again = !scopes_.empty();
+            break;
+        }
         if (ForkJob* job = take_offer(nullptr)) {
             ++active_;
             const std::int64_t began = base::monotonic_ns();

@@ -27,6 +27,9 @@
 //    A worker that parks is absent (sync::Absence), so that its pool has another one for whatever else it has to do.
 // 7. The beat: `wanted` is set by who is idle, at once if its last job was worth it (beat_ns), else so much later. So giving away
 //    costs at most a hundredth of the time, however small the jobs are.
+// 8. More than there are cores: turns that compute gain nothing by it, turns that sleep or wait do. So while as many run as there
+//    are cores, the next helper watches first: it takes part once those who run leave a good part of the cores' time unused,
+//    and in the end anyway, for some may wait for it by looking.
 #pragma once
 
 #include <sennit/base/thread_safety.hpp>
@@ -99,6 +102,10 @@ class ForkTeam {
     // What an idle worker does until there may be something to take. False: it is not needed here any more.
     struct Idleness;
     bool idle(Idleness& me) noexcept SENNIT_REQUIRES(mutex_);
+    // What a worker does first that would be one more than there are cores. False: it is not needed here.
+    bool watch(Idleness& me) noexcept SENNIT_REQUIRES(mutex_);
+    struct CpuUse;
+    void look_at_cpu_use(CpuUse& use) noexcept SENNIT_REQUIRES(mutex_);
     void wait_for(ForkJob& job, bool& interruptible) noexcept SENNIT_REQUIRES(mutex_);
     void invite_if_wanted() noexcept SENNIT_EXCLUDES(mutex_);
     [[nodiscard]] bool has_core_to_spare() const noexcept SENNIT_REQUIRES(mutex_) { return active_ < cpus_; }
@@ -114,6 +121,7 @@ class ForkTeam {
     plain<ForkWait*> sleeper_ SENNIT_GUARDED_BY(mutex_) = nullptr; // the idle worker, when it sleeps
     plain<bool> has_idle_ SENNIT_GUARDED_BY(mutex_) = false; // one is here, asleep or looking; the others have left
     plain<bool> asks_ SENNIT_GUARDED_BY(mutex_) = false;     // and it has sent its beat: new scopes are to know
+    plain<bool> watched_ SENNIT_GUARDED_BY(mutex_) = false;  // one is here that watches whether it should take part
     plain<bool> invited_ SENNIT_GUARDED_BY(mutex_) = false;
     plain<bool> alone_ SENNIT_GUARDED_BY(mutex_) = false; // nobody will come any more
 };

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <ctime>
 #include <dirent.h>
 #include <string_view>
 #include <sys/ioctl.h>
@@ -113,6 +114,14 @@ std::int64_t own_cpu_ns() noexcept {
     ::getrusage(RUSAGE_SELF, &usage);
     const auto ns = [](const timeval& t) { return t.tv_sec * 1'000'000'000LL + t.tv_usec * 1'000LL; };
     return ns(usage.ru_utime) + ns(usage.ru_stime);
+}
+
+std::int64_t thread_cpu_ns(std::int64_t thread_id) noexcept {
+    // CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED, in the kernel's include/linux/posix-timers.h.
+    constexpr std::int64_t per_thread_sched = 6;
+    timespec t{};
+    if (::clock_gettime(static_cast<clockid_t>(~thread_id * 8 | per_thread_sched), &t) != 0) return -1;
+    return t.tv_sec * 1'000'000'000LL + t.tv_nsec;
 }
 
 } // namespace sennit::os

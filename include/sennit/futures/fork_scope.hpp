@@ -259,6 +259,7 @@ class ForkScope : private base::ListNode {
     detail::ForkJob* const job_;   // what it runs; nullptr: somebody called from outside
     plain<bool> young_ = false;    // in a call that has just begun: changed under the lock by the owner
     std::int64_t young_since_ = 0; // the first look
+    std::int64_t thread_ = 0;      // whose it is (os::current_thread_id): set under the lock
     detail::ForkFrame* first_frames_[own_frames];
 };
 

@@ -44,5 +44,8 @@ bool is_terminal(int fd) noexcept;
 
 /// CPU time of this process in nanoseconds.
 std::int64_t own_cpu_ns() noexcept;
+/// CPU time of one thread of this process (os::current_thread_id) in nanoseconds, exact also while it runs; -1 when it has ended.
+/// Source: clock_gettime(2), the clock that pthread_getcpuclockid(3) makes of a thread's id.
+std::int64_t thread_cpu_ns(std::int64_t thread_id) noexcept;
 
 } // namespace sennit::os

@@ -2,8 +2,11 @@
 
 #include <sennit/base/errors.hpp>
 #include <sennit/futures/thread_pool_executor.hpp>
+#include <sennit/os/thread.hpp>
+#include <sennit/sync/event.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <climits>
 #include <deque>
 #include <gtest/gtest.h>
@@ -15,6 +18,8 @@
 
 namespace sennit::futures {
 namespace {
+
+using namespace std::chrono_literals;
 
 TEST(ParallelFor, each_index_has_its_turn_once_whatever_length_grain_and_pool) {
     for (const std::size_t workers : {1U, 2U, 5U}) {
@@ -208,6 +213,23 @@ TEST(ParallelFor, two_pools_may_call_each_other) {
     parallel_for(a, 0, 20,
                  [&](int) { parallel_for(b, 0, 20, [&](int) { parallel_for(a, 0, 20, [&](int) { ++turns; }); }); });
     EXPECT_EQ(turns, 8000);
+}
+
+TEST(ParallelFor, turns_that_wait_have_more_threads_than_there_are_cores) {
+    ThreadPoolExecutor pool(static_cast<std::size_t>(os::process_cpus()) + 3);
+    const int more_than_cores = os::process_cpus() + 1;
+    sync::Event all_here;
+    std::atomic<int> inside{0};
+    std::atomic<bool> met{false};
+    parallel_for(pool, 0, 1000, [&](int) {
+        if (++inside >= more_than_cores) {
+            met = true;
+            all_here.set();
+        }
+        all_here.wait(5ms);
+        --inside;
+    });
+    EXPECT_TRUE(met);
 }
 
 } // namespace

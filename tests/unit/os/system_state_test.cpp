@@ -1,6 +1,9 @@
 #include <sennit/os/system_state.hpp>
 
+#include <sennit/os/thread.hpp>
+
 #include <gtest/gtest.h>
+#include <thread>
 #include <unistd.h>
 
 namespace sennit::os {
@@ -33,6 +36,16 @@ TEST(SystemState, takes_no_folder_for_a_program) {
 TEST(SystemState, reads_what_proc_tells) {
     EXPECT_GE(runnable_count(), 0);
     EXPECT_GT(available_memory_bytes(), 0);
+}
+
+TEST(SystemState, a_threads_cpu_time_grows_as_it_computes_and_ends_with_it) {
+    const std::int64_t mine = thread_cpu_ns(current_thread_id());
+    ASSERT_GE(mine, 0);
+    while (thread_cpu_ns(current_thread_id()) < mine + 1'000'000) {}
+    EXPECT_LE(thread_cpu_ns(current_thread_id()), own_cpu_ns() + 1'000'000'000);
+    std::int64_t other = 0;
+    std::thread([&] { other = current_thread_id(); }).join();
+    EXPECT_EQ(thread_cpu_ns(other), -1);
 }
 
 } // namespace
