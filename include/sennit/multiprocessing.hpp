@@ -5,7 +5,9 @@
 #include <sennit/base/errors.hpp>
 #include <sennit/futures/thread_pool.hpp>
 #include <sennit/multiprocessing/barrier.hpp>
+#include <sennit/multiprocessing/cargo.hpp>
 #include <sennit/multiprocessing/condition.hpp>
+#include <sennit/multiprocessing/errors.hpp>
 #include <sennit/multiprocessing/event.hpp>
 #include <sennit/multiprocessing/lock.hpp>
 #include <sennit/multiprocessing/rlock.hpp>

@@ -13,6 +13,7 @@
 #include <sennit/multiprocessing/barrier.hpp>
 
 #include <sennit/base/fault_point.hpp>
+#include <sennit/multiprocessing/cargo.hpp>
 
 #include <climits>
 #include <new>
@@ -143,6 +144,26 @@ Barrier::Barrier(std::size_t parties, std::function<void()> action, Deadline dea
     block_ = SharedBlock(sizeof(State) + parties * sizeof(Place));
     state_ = ::new (block_.data()) State(static_cast<std::uint32_t>(parties));
     for (std::size_t i = 0; i < parties; ++i) ::new (static_cast<void*>(state_->places() + i)) Place;
+}
+
+void Barrier::pack(CargoWriter& to) const {
+    if (action_)
+        throw UsageError("multiprocessing.Barrier: its action does not travel to another process; send "
+                         "Barrier(block()), and give it "
+                         "an action there");
+    block_.pack(to);
+    detail::pack_number(to, has_timeout_ ? 1 : 0);
+    detail::pack_number(to, static_cast<std::uint64_t>(has_timeout_ ? timeout_.count() : deadline_.monotonic_ns()));
+}
+
+Barrier Barrier::unpack(CargoReader& from) {
+    SharedBlock block = SharedBlock::unpack(from);
+    const bool has_timeout = detail::unpack_number(from) != 0;
+    const auto ns = static_cast<std::int64_t>(detail::unpack_number(from));
+    Barrier barrier(std::move(block), {}, has_timeout ? Deadline(forever) : Deadline::at_monotonic_ns(ns));
+    barrier.timeout_ = std::chrono::nanoseconds(has_timeout ? ns : 0);
+    barrier.has_timeout_ = has_timeout;
+    return barrier;
 }
 
 Barrier::Barrier(SharedBlock block, std::function<void()> action, Deadline deadline)

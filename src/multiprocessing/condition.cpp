@@ -19,6 +19,7 @@
 #include <sennit/multiprocessing/condition.hpp>
 
 #include <sennit/base/fault_point.hpp>
+#include <sennit/multiprocessing/cargo.hpp>
 
 #include <climits>
 #include <new>
@@ -63,6 +64,18 @@ Condition::Condition(const RLock& lock) : Condition(SharedBlock(sizeof(State)), 
 }
 Condition::Condition(SharedBlock block, const Lock& lock) : Condition(std::move(block), lock.block(), false) {}
 Condition::Condition(SharedBlock block, const RLock& lock) : Condition(std::move(block), lock.block(), true) {}
+
+void Condition::pack(CargoWriter& to) const {
+    block_.pack(to);
+    lock_.block().pack(to);
+    detail::pack_number(to, recursive_ ? 1 : 0);
+}
+
+Condition Condition::unpack(CargoReader& from) {
+    SharedBlock block = SharedBlock::unpack(from);
+    const SharedBlock lock = SharedBlock::unpack(from);
+    return {std::move(block), lock, detail::unpack_number(from) != 0};
+}
 
 void Condition::require_held(const char* call) const {
     if (recursive_ ? rlock_.is_owned() : lock_.is_held_here()) return;

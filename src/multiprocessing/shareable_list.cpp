@@ -12,6 +12,8 @@
 // Whoever has the name may write anything at any time: so each read checks offsets, format and code anew, on a copy.
 #include <sennit/multiprocessing/shareable_list.hpp>
 
+#include <sennit/multiprocessing/cargo.hpp>
+
 #include <algorithm>
 #include <charconv>
 #include <cstring>
@@ -268,6 +270,12 @@ ShareableList::ShareableList(std::span<const Item> items, const ShareableListOpt
 
 ShareableList::ShareableList(const ShareableListOptions& options)
     : shm_(options.name, {.track = options.track}), view_(shm_.buf()) {}
+
+ShareableList ShareableList::unpack(CargoReader& from) {
+    ShareableListOptions options;
+    options.name = multiprocessing::unpack<std::string>(from);
+    return ShareableList(options);
+}
 
 ShareableList::Reference ShareableList::operator[](std::ptrdiff_t i) const {
     const auto n = static_cast<std::ptrdiff_t>(size());

@@ -1,5 +1,6 @@
 #include <sennit/multiprocessing/shared_memory.hpp>
 
+#include <sennit/multiprocessing/cargo.hpp>
 #include <sennit/os/mutex.hpp>
 #include <sennit/os/name_guard.hpp>
 #include <sennit/os/thread.hpp>
@@ -191,6 +192,11 @@ void SharedMemory::disown() noexcept {
     // The name may have gone by other hands: that is no fault of this one.
     if (care_ && care_->is_ours()) os::unlink_shared_memory(name_.c_str(), id_);
     care_.reset();
+}
+
+void SharedMemory::pack(CargoWriter& to) const { multiprocessing::pack(to, name_); }
+SharedMemory SharedMemory::unpack(CargoReader& from) {
+    return SharedMemory(multiprocessing::unpack<std::string>(from));
 }
 
 std::span<std::byte> SharedMemory::buf() const {

@@ -74,6 +74,10 @@ class Barrier {
     [[nodiscard]] std::size_t n_waiting() const noexcept;
     [[nodiscard]] std::size_t parties() const noexcept;
     [[nodiscard]] const SharedBlock& block() const noexcept { return block_; }
+    /// As a handle of the same barrier, with its time-out, to another process. Throws UsageError when it has an action, which
+    /// does not travel: send another handle, Barrier(block()), and give it an action there.
+    void pack(CargoWriter& to) const;
+    static Barrier unpack(CargoReader& from);
 
   private:
     struct State;

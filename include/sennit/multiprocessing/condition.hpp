@@ -90,6 +90,9 @@ class Condition {
 
     /// The memory of the condition, without its lock's.
     [[nodiscard]] const SharedBlock& block() const noexcept { return block_; }
+    /// As a handle of the same condition, and of its lock, to another process.
+    void pack(CargoWriter& to) const;
+    static Condition unpack(CargoReader& from);
     /// release() for guards: the caller holds it, so it can't fail.
     void release_noexcept() noexcept { recursive_ ? rlock_.release_noexcept() : lock_.release_noexcept(); }
 

@@ -39,6 +39,9 @@ class Event {
         return sync::run_blocking(op, deadline);
     }
     [[nodiscard]] const SharedBlock& block() const noexcept { return block_; }
+    /// As a handle of the same event to another process.
+    void pack(CargoWriter& to) const { block_.pack(to); }
+    static Event unpack(CargoReader& from) { return Event(SharedBlock::unpack(from)); }
 
     class WaitOp final : public SharedWait {
       public:

@@ -131,6 +131,10 @@ class SENNIT_CAPABILITY("mutex") Lock : public SharedLockBase {
     /// Takes the lock and gives a guard that releases it.
     sync::Awaitable<ScopedOp> async_scoped_lock();
 
+    /// As a handle of the same lock to another process.
+    void pack(CargoWriter& to) const { block_.pack(to); }
+    static Lock unpack(CargoReader& from) { return Lock(SharedBlock::unpack(from)); }
+
     /// release() for guards: the caller holds it, so it can't fail.
     void release_noexcept() noexcept {
         word_->owner().store(0, memory_order_relaxed);

@@ -64,6 +64,10 @@ class SENNIT_CAPABILITY("mutex") RLock : public SharedLockBase {
     sync::Awaitable<AcquireOp> async_acquire(Deadline deadline);
     sync::Awaitable<ScopedOp> async_scoped_lock();
 
+    /// As a handle of the same lock to another process.
+    void pack(CargoWriter& to) const { block_.pack(to); }
+    static RLock unpack(CargoReader& from) { return RLock(SharedBlock::unpack(from)); }
+
     /// release() for guards: the caller holds it, so it can't fail.
     void release_noexcept() noexcept {
         if (--word_->depth() > 0) return;

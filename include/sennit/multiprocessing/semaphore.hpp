@@ -50,6 +50,9 @@ class Semaphore {
     /// True when acquire() would have to wait.
     [[nodiscard]] bool locked() const noexcept { return value() == 0; }
     [[nodiscard]] const SharedBlock& block() const noexcept { return block_; }
+    /// As a handle of the same semaphore to another process.
+    void pack(CargoWriter& to) const { block_.pack(to); }
+    static Semaphore unpack(CargoReader& from) { return Semaphore(SharedBlock::unpack(from)); }
 
     void lock() { acquire(); }
     bool try_lock() { return acquire(false); }
@@ -110,6 +113,7 @@ class BoundedSemaphore : public Semaphore {
   public:
     explicit BoundedSemaphore(std::int64_t permits = 1) : Semaphore(permits, permits) {}
     explicit BoundedSemaphore(SharedBlock block) : Semaphore(std::move(block)) {}
+    static BoundedSemaphore unpack(CargoReader& from) { return BoundedSemaphore(SharedBlock::unpack(from)); }
 };
 
 } // namespace sennit::multiprocessing

@@ -154,6 +154,9 @@ class ShareableList {
     /// The block that it is in: name(), close(), unlink(). After close() no item may be touched.
     [[nodiscard]] SharedMemory& shm() noexcept { return shm_; }
     [[nodiscard]] const SharedMemory& shm() const noexcept { return shm_; }
+    /// As SharedMemory: its block's name.
+    void pack(CargoWriter& to) const { shm_.pack(to); }
+    static ShareableList unpack(CargoReader& from);
 
     class Iterator {
       public:

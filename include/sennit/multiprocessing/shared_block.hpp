@@ -8,6 +8,13 @@
 
 namespace sennit::multiprocessing {
 
+class CargoReader;
+class CargoWriter;
+namespace detail { // for headers that need no more of cargo.hpp
+void pack_number(CargoWriter& to, std::uint64_t number);
+std::uint64_t unpack_number(CargoReader& from);
+} // namespace detail
+
 /// A piece of memory without a name, which goes with the last process that has it: where locks, Values and Arrays live. Copies
 /// are handles of the same piece. The child of a fork has it; to another process it is sent as a descriptor and a place.
 ///
@@ -34,6 +41,11 @@ class SharedBlock {
     [[nodiscard]] explicit operator bool() const noexcept { return segment_ != nullptr; }
     /// Whether both are the same piece of this process's memory.
     friend bool operator==(const SharedBlock& a, const SharedBlock& b) noexcept { return a.data() == b.data(); }
+
+    /// The piece as a descriptor and a place. Throws UsageError for an empty handle.
+    void pack(CargoWriter& to) const;
+    /// The piece of another process, or of this one: then the same memory. Throws OSError, CargoError, InvalidStateError.
+    static SharedBlock unpack(CargoReader& from);
 
     /// Never unmaps it here: somebody in this process holds a lock in it.
     void keep_for_ever() const;

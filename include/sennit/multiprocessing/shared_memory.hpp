@@ -10,6 +10,11 @@
 #include <string>
 #include <string_view>
 
+namespace sennit::multiprocessing {
+class CargoReader;
+class CargoWriter;
+} // namespace sennit::multiprocessing
+
 namespace sennit::multiprocessing::shared_memory {
 
 struct SharedMemoryOptions {
@@ -60,6 +65,9 @@ class SharedMemory {
     /// Takes the name away: nobody can attach any more. Who has the block keeps it. Throws OSError (ENOENT) when the name is
     /// gone, or leads to another block by now.
     void unlink();
+    /// Its name, by which another process attaches. Throws OSError (ENOENT) there when the name is gone by then.
+    void pack(CargoWriter& to) const;
+    static SharedMemory unpack(CargoReader& from);
 
   private:
     friend class ShareableList;

@@ -93,6 +93,15 @@ class RawArray {
     [[nodiscard]] T* begin() const noexcept { return data(); }
     [[nodiscard]] T* end() const noexcept { return data() + size_; }
     [[nodiscard]] const SharedBlock& block() const noexcept { return block_; }
+    /// As a handle of the same array to another process.
+    void pack(CargoWriter& to) const {
+        block_.pack(to);
+        detail::pack_number(to, size_);
+    }
+    static RawArray unpack(CargoReader& from) {
+        SharedBlock block = SharedBlock::unpack(from);
+        return RawArray(std::move(block), static_cast<std::size_t>(detail::unpack_number(from)));
+    }
 
   private:
     static std::size_t checked_bytes(std::size_t n) {
@@ -114,6 +123,8 @@ class RawValue {
     T& operator*() const noexcept { return value(); }
     T* operator->() const noexcept { return &value(); }
     [[nodiscard]] const SharedBlock& block() const noexcept { return item_.block(); }
+    void pack(CargoWriter& to) const { block().pack(to); }
+    static RawValue unpack(CargoReader& from) { return RawValue(SharedBlock::unpack(from)); }
 
   private:
     RawArray<T> item_;
@@ -138,6 +149,8 @@ class Value {
     explicit Value(const T& value = T()) : raw_(value) {}
     /// With this lock, which may be another object's as well.
     Value(const T& value, const RLock& lock) : raw_(value), lock_(lock) {}
+    /// Handles of both.
+    Value(const RawValue<T>& raw, const RLock& lock) : raw_(raw), lock_(lock) {}
     [[nodiscard]] RLock& get_lock() const noexcept { return lock_; }
     [[nodiscard]] const RawValue<T>& get_obj() const noexcept { return raw_; }
     [[nodiscard]] T value() const {
@@ -150,6 +163,15 @@ class Value {
     }
     T& operator*() const noexcept { return *raw_; }
     T* operator->() const noexcept { return &*raw_; }
+    /// As a handle of the same value, and of its lock, to another process.
+    void pack(CargoWriter& to) const {
+        raw_.pack(to);
+        lock_.pack(to);
+    }
+    static Value unpack(CargoReader& from) {
+        const auto raw = RawValue<T>::unpack(from);
+        return Value(raw, RLock::unpack(from));
+    }
 
   private:
     RawValue<T> raw_;
@@ -185,6 +207,15 @@ class Array {
     T& operator[](std::size_t i) const noexcept { return raw_[i]; }
     [[nodiscard]] T* begin() const noexcept { return raw_.begin(); }
     [[nodiscard]] T* end() const noexcept { return raw_.end(); }
+    /// As a handle of the same array, and of its lock, to another process.
+    void pack(CargoWriter& to) const {
+        raw_.pack(to);
+        lock_.pack(to);
+    }
+    static Array unpack(CargoReader& from) {
+        const auto raw = RawArray<T>::unpack(from);
+        return Array(raw, RLock::unpack(from));
+    }
 
   private:
     RawArray<T> raw_;
