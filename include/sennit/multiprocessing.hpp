@@ -6,7 +6,9 @@
 #include <sennit/futures/thread_pool.hpp>
 #include <sennit/multiprocessing/barrier.hpp>
 #include <sennit/multiprocessing/cargo.hpp>
+#include <sennit/multiprocessing/child.hpp>
 #include <sennit/multiprocessing/condition.hpp>
+#include <sennit/multiprocessing/entry.hpp>
 #include <sennit/multiprocessing/errors.hpp>
 #include <sennit/multiprocessing/event.hpp>
 #include <sennit/multiprocessing/lock.hpp>

@@ -2,6 +2,9 @@
 
 #include <sennit/base/atomic.hpp>
 #include <sennit/base/fault_point.hpp>
+#include <sennit/os/brief_mutex.hpp>
+
+#include "fork_handlers.hpp"
 
 #if defined(SENNIT_MODEL)
 #include <sennit/impl/model_scheduler.hpp>
@@ -154,11 +157,48 @@ int at_thread_exit(ThreadExitHook& hook) noexcept {
     return ::pthread_setspecific(at.key, &hook);
 }
 
+namespace {
+
+// Once more what libc was told: fork_sibling() can't go through libc. Only grows.
+struct ForkHandlers {
+    static constexpr std::size_t most = 64;
+    struct One {
+        void (*before)() noexcept;
+        void (*in_parent)() noexcept;
+        void (*in_child)() noexcept;
+    };
+    BriefMutex mutex;
+    One all[most]{};
+    std::size_t count = 0;
+};
+constinit ForkHandlers fork_handlers;
+
+} // namespace
+
 int at_fork(void (*before)() noexcept, void (*in_parent)() noexcept, void (*in_child)() noexcept) noexcept {
-    return ::pthread_atfork(before, in_parent, in_child);
+    const BriefGuard guard(fork_handlers.mutex);
+    if (fork_handlers.count == ForkHandlers::most) return ENOMEM;
+    if (const int error = ::pthread_atfork(before, in_parent, in_child); error != 0) return error;
+    fork_handlers.all[fork_handlers.count++] = {before, in_parent, in_child};
+    return 0;
 }
 
-int after_fork_in_child(void (*hook)() noexcept) noexcept { return ::pthread_atfork(nullptr, nullptr, hook); }
+int after_fork_in_child(void (*hook)() noexcept) noexcept { return at_fork(nullptr, nullptr, hook); }
+
+void run_handlers_before_fork() noexcept {
+    for (std::size_t i = fork_handlers.count; i-- > 0;)
+        if (fork_handlers.all[i].before != nullptr) fork_handlers.all[i].before();
+}
+
+void run_handlers_in_parent() noexcept {
+    for (std::size_t i = 0; i < fork_handlers.count; ++i)
+        if (fork_handlers.all[i].in_parent != nullptr) fork_handlers.all[i].in_parent();
+}
+
+void run_handlers_in_child() noexcept {
+    for (std::size_t i = 0; i < fork_handlers.count; ++i)
+        if (fork_handlers.all[i].in_child != nullptr) fork_handlers.all[i].in_child();
+}
 
 void yield_core() noexcept {
 #if defined(SENNIT_MODEL)

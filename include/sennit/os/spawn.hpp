@@ -91,6 +91,8 @@ struct ExitStatus {
 class ChildProcess {
   public:
     ChildProcess() noexcept = default;
+    /// A child of this process that was made in another way, and has not been reaped.
+    ChildProcess(pid_t pid, Fd pidfd) noexcept : pid_(pid), pidfd_(std::move(pidfd)) {}
     ChildProcess(ChildProcess&& other) noexcept
         : pid_(std::exchange(other.pid_, -1)), pidfd_(std::move(other.pidfd_)), reaped_(other.reaped_) {}
     ChildProcess& operator=(ChildProcess&& other) noexcept {
@@ -117,7 +119,6 @@ class ChildProcess {
 
   private:
     friend SpawnFailure spawn(const SpawnRequest&, ChildProcess&) noexcept;
-    ChildProcess(pid_t pid, Fd pidfd) noexcept : pid_(pid), pidfd_(std::move(pidfd)) {}
     std::optional<ExitStatus> reap(int options) noexcept;
     std::optional<ExitStatus> reap_by_number(int options) noexcept;
     pid_t pid_ = -1;

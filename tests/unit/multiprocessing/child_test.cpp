@@ -1,0 +1,184 @@
+#include <sennit/multiprocessing/child.hpp>
+
+#include <sennit/base/errors.hpp>
+#include <sennit/multiprocessing/sharedctypes.hpp>
+#include <sennit/os/fd.hpp>
+#include <sennit/os/io.hpp>
+#include <sennit/os/system_state.hpp>
+
+#include "support/snapshot.hpp"
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <stdexcept>
+#include <string>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <vector>
+
+namespace sennit::multiprocessing {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr StartMethod all_methods[] = {StartMethod::forkserver, StartMethod::spawn, StartMethod::fork};
+
+// The writing end of a pipe, as an argument.
+struct End {
+    int fd = -1;
+    void pack(CargoWriter& to) const { to.attach(fd); }
+    static End unpack(CargoReader& from) { return {from.take_fd().release()}; }
+};
+
+template <class F, class... Args>
+Child start(StartMethod method, F function, const Args&... args) {
+    CargoWriter cargo;
+    Call<F, Args...>::pack_call(cargo, function, args...);
+    ChildOptions options;
+    options.method = method;
+    return Child::start(options, entry_of<F, Args...>(), std::move(cargo));
+}
+
+// What the child writes to its pipe.
+template <class F>
+std::string said_by_child(StartMethod method, F function) {
+    os::Pipe pipe = os::make_pipe();
+    Child child = start(method, function, End{pipe.write_end.get()});
+    pipe.write_end.reset();
+    std::string text(4096, '\0');
+    std::size_t size = 0;
+    for (ssize_t n = 1; n > 0 && size < text.size(); size += static_cast<std::size_t>(n))
+        n = os::read_some(pipe.read_end.get(), text.data() + size, text.size() - size);
+    EXPECT_TRUE(child.join(20s));
+    text.resize(size);
+    return text;
+}
+
+void say(End end, const std::string& text) {
+    EXPECT_EQ(os::write_some(end.fd, text.data(), text.size()), static_cast<ssize_t>(text.size()));
+}
+
+class ChildTest : public testing::SnapshotTest {
+  protected:
+    void TearDown() override {
+        detail::stop_forkserver();
+        os::reap_released();
+        testing::SnapshotTest::TearDown();
+    }
+    void SetUp() override {
+        start(StartMethod::fork, [] {}).join(); // what stays for the life of the process: the lifeline
+        testing::SnapshotTest::SetUp();
+    }
+};
+
+TEST_F(ChildTest, runs_the_entry_and_tells_the_exit_code_with_each_method) {
+    for (const auto method : all_methods) {
+        SCOPED_TRACE(to_string(method));
+        RawValue<int> seen(0);
+        Child child = start(
+            method,
+            [](std::string text, std::vector<double> more) {
+                std::exit(text == "a text" && more == std::vector<double>{1.5, 2.5} ? 300 : 1);
+            },
+            std::string("a text"), std::vector<double>{1.5, 2.5});
+        EXPECT_GT(child.pid(), 0);
+        ASSERT_TRUE(child.join(20s));
+        EXPECT_EQ(child.exitcode(), 300 & 255);
+        EXPECT_TRUE(os::has_ended(child.pidfd()));
+
+        Child quiet = start(method, [] {});
+        ASSERT_TRUE(quiet.join(20s));
+        EXPECT_EQ(quiet.exitcode(), 0);
+    }
+}
+
+TEST_F(ChildTest, of_another_process_group_is_a_child_of_this_process) {
+    for (const auto method : all_methods) {
+        SCOPED_TRACE(to_string(method));
+        EXPECT_EQ(said_by_child(method,
+                                [](End end) {
+                                    say(end, std::to_string(::getppid()) +
+                                                 (::getpgrp() == ::getpid() ? " leads" : " follows"));
+                                }),
+                  std::to_string(::getpid()) + " leads");
+    }
+}
+
+TEST_F(ChildTest, has_the_descriptors_that_it_was_given_and_no_others) {
+    const os::Pipe mine = os::make_pipe();
+    for (const auto method : {StartMethod::forkserver, StartMethod::spawn}) {
+        SCOPED_TRACE(to_string(method));
+        const std::string count = said_by_child(method, [](End end) {
+            int pipes = 0, others = 0;
+            for (int fd = 3; fd < 1024; ++fd) {
+                if (::fcntl(fd, F_GETFD) < 0) continue;
+                ++(::fcntl(fd, F_GETFL) & O_ASYNC ? others : pipes);
+            }
+            say(end, std::to_string(pipes) + ' ' + std::to_string(others));
+        });
+        EXPECT_EQ(count, "1 1") << "its end of the pipe, and the lifeline";
+    }
+}
+
+TEST_F(ChildTest, is_killed_and_reaped_when_it_is_destroyed) {
+    pid_t pid = 0;
+    {
+        Child child = start(StartMethod::forkserver, [] { ::pause(); });
+        pid = child.pid();
+        EXPECT_EQ(child.exitcode(), std::nullopt);
+    }
+    EXPECT_EQ(::waitpid(pid, nullptr, WNOHANG), -1) << "it has been reaped";
+    EXPECT_EQ(errno, ECHILD);
+}
+
+TEST_F(ChildTest, of_a_killed_zygote_goes_on_and_is_reaped_and_the_next_start_makes_a_new_one) {
+    os::Pipe go = os::make_pipe();
+    Child child = start(
+        StartMethod::forkserver,
+        [](End end) {
+            char byte = 0;
+            std::exit(os::read_some(end.fd, &byte, 1) == 1 ? byte : 99);
+        },
+        End{go.read_end.get()});
+    const pid_t zygote = detail::forkserver_pid();
+    ASSERT_GT(zygote, 0);
+    ::kill(zygote, SIGKILL); // layers: allow kill by pid: a child of ours that nobody else reaps
+    Child next = start(StartMethod::forkserver, [] {});
+    ASSERT_TRUE(next.join(20s));
+    EXPECT_EQ(next.exitcode(), 0);
+    EXPECT_NE(detail::forkserver_pid(), zygote);
+    EXPECT_EQ(child.exitcode(), std::nullopt) << "the job of the former one still runs";
+    EXPECT_EQ(os::write_some(go.write_end.get(), "\x05", 1), 1);
+    ASSERT_TRUE(child.join(20s));
+    EXPECT_EQ(child.exitcode(), 5);
+}
+
+TEST_F(ChildTest, takes_a_cargo_of_megabytes) {
+    for (const auto method : all_methods) {
+        SCOPED_TRACE(to_string(method));
+        const std::vector<int> large(1'000'000, 7);
+        Child child = start(
+            method,
+            [](const std::vector<int>& numbers) {
+                long sum = 0;
+                for (const int n : numbers) sum += n;
+                std::exit(sum == 7'000'000 ? 0 : 1);
+            },
+            large);
+        ASSERT_TRUE(child.join(20s));
+        EXPECT_EQ(child.exitcode(), 0);
+    }
+}
+
+TEST_F(ChildTest, that_somebody_else_has_reaped_has_no_exit_code_rather_than_a_wrong_one) {
+    Child child = start(StartMethod::forkserver, [] { std::exit(3); });
+    EXPECT_EQ(::waitpid(child.pid(), nullptr, 0), child.pid()) << "the zygote's children are children of this process";
+    EXPECT_THROW(static_cast<void>(child.exitcode()), OSError);
+}
+
+} // namespace
+} // namespace sennit::multiprocessing
