@@ -4,16 +4,16 @@
 
 namespace sennit::asyncio {
 
-bool Sleep::suspend(std::coroutine_handle<> caller) {
+bool Sleep::suspend(void* continuation) {
     TaskBase* const task = deadline().is_poll() ? detail::running_task() : nullptr;
     if (task) {
-        task->yield(caller);
+        task->yield(continuation);
         return true;
     }
     wait::Agent& me = wait::current_agent();
     if (me.kind() != wait::AgentKind::coroutine)
         throw UsageError("co_await of asyncio.sleep outside of an event loop; run the coroutine with asyncio::run()");
-    return me.sleep(*this, deadline(), caller.address());
+    return me.sleep(*this, deadline(), continuation);
 }
 
 void Sleep::await_resume() const {

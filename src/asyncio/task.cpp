@@ -11,6 +11,7 @@
 // has been told, and no one touches it after that but to unpark its agent, if it won.
 #include <sennit/asyncio/task.hpp>
 
+#include <sennit/asyncio/wait_for_tasks.hpp>
 #include <sennit/base/errors.hpp>
 
 #include <cstdio>
@@ -117,7 +118,7 @@ void TaskBase::drop_error() noexcept {
 }
 
 void TaskBase::start(detail::PromiseBase& root) noexcept {
-    leaf_ = root.handle();
+    leaf_ = sync::detail::continuation_of(std::coroutine_handle<detail::PromiseBase>::from_promise(root), {});
     root.set_root();
     // relaxed, and no read-modify-write: nobody else knows this task yet.
     references_.store(references_.load(memory_order_relaxed) + 1, memory_order_relaxed);
@@ -187,10 +188,39 @@ void TaskBase::throw_cancelled() {
 
 bool TaskBase::park(wait::Wait&, Deadline) noexcept { std::abort(); } // coroutines suspend: Agent::wait sees to that
 
-void TaskBase::unpark(wait::Pause&) noexcept { loop().post_from_anywhere(*this); }
+void TaskBase::unpark(wait::Pause& w) noexcept {
+    if (w.outcome() == wait::Outcome::cancelled && w.has_steps()) [[unlikely]]
+        hand_cancel_on(static_cast<wait::Wait&>(w));
+    loop().post_from_anywhere(*this);
+}
+
+// As in Python, a cancellation of who awaits tasks reaches them in the same call: what comes to the object that such a task waits for
+// must not go to it any more, for nobody would take its result. The wait, which cancel() has settled, does not end meanwhile.
+void TaskBase::hand_cancel_on(wait::Wait& w) noexcept {
+    constexpr int deepest = 500; // calls; tasks beyond hear of it when those before them go on
+    static constinit thread_local int depth = 0;
+    if (depth == deepest) return;
+    ++depth;
+    if (&w.site() == &JoinOp::join_site) {
+        auto& op = static_cast<JoinOp&>(w);
+        op.handed_on_ = true;
+        op.task_.cancel_as(*this);
+    } else if (&w.site() == &detail::WaitForTasks::gather_site) {
+        static_cast<detail::WaitForTasks&>(w).hand_cancel_on(*this);
+    }
+    --depth;
+}
+
+void TaskBase::cancel_as(const TaskBase& awaiting) noexcept {
+    try {
+        cancel(awaiting.cancel_message());
+    } catch (...) { // no memory for the message
+        cancel();
+    }
+}
 
 void TaskBase::arm_timer(wait::Pause& w, Deadline deadline) noexcept {
-    if (w.has_steps()) leaf_ = std::coroutine_handle<>::from_address(static_cast<wait::Wait&>(w).continuation());
+    if (w.has_steps()) leaf_ = static_cast<wait::Wait&>(w).continuation();
     if (!deadline.is_forever()) loop().arm(*this, deadline); // there is room for it
 }
 
@@ -237,13 +267,13 @@ void TaskBase::step() noexcept {
         }
     }
     l.set_stepping(this);
-    if (!ended_) leaf_.resume(); // a root that ends sets ended_, and itself as the leaf
+    if (!ended_) sync::detail::coroutine_of(leaf_).resume(); // a root that ends sets ended_, and itself as the leaf
     l.set_stepping(nullptr);
     if (start != 0) [[unlikely]]
         l.ran_since(start, "task", name());
     const bool ended = ended_;
     if (ended) {
-        std::exchange(leaf_, {}).destroy();
+        sync::detail::coroutine_of(std::exchange(leaf_, nullptr)).destroy();
         drop_call();
         end_locals();
     }
@@ -335,11 +365,15 @@ void TaskBase::last_owner_left() noexcept {
     delete this;
 }
 
+const detail::PromiseBase* TaskBase::innermost() const noexcept {
+    const bool ours = reinterpret_cast<std::uintptr_t>(leaf_) & sync::detail::keeps_chain;
+    return ours ? &detail::PromiseBase::of(sync::detail::coroutine_of(leaf_)) : nullptr;
+}
+
 std::vector<std::source_location> TaskBase::stack() const {
     std::vector<std::source_location> all;
     if (done() || !leaf_) return all;
-    for (const detail::PromiseBase* p = &detail::PromiseBase::of(leaf_); p; p = p->caller_promise())
-        all.push_back(p->where());
+    for (const detail::PromiseBase* p = innermost(); p; p = p->caller_promise()) all.push_back(p->where());
     return all;
 }
 
@@ -348,7 +382,7 @@ void TaskBase::tell_details(const wait::Agent& agent, bool stands_still, wait::A
     if (!task) return;
     // While it unwinds its stack, on its way to the loop, its coroutines still write who awaits whom.
     if (stands_still && !task->loop().is_stepping(task)) {
-        for (const detail::PromiseBase* p = &detail::PromiseBase::of(task->leaf_); p; p = p->caller_promise()) {
+        for (const detail::PromiseBase* p = task->innermost(); p; p = p->caller_promise()) {
             if (details.frame_count < details.most_frames) details.frames[details.frame_count] = p->where();
             ++details.frame_count;
         }
@@ -395,10 +429,16 @@ bool JoinOp::try_now(Deadline deadline) {
 
 bool JoinOp::step() noexcept {
     if (waited_) {
-        if (outcome() == wait::Outcome::woken || !task_.unobserve(link_)) return true;
+        if (outcome() == wait::Outcome::woken) return true;
         // Cancelled: so is the task, and its end is waited for.
-        static_cast<TaskBase&>(agent()).take_cancel();
-        task_.cancel(static_cast<TaskBase&>(agent()).cancel_message());
+        auto& me = static_cast<TaskBase&>(agent());
+        const bool handed_on = std::exchange(handed_on_, false);
+        if (handed_on) me.take_cancel();
+        if (!task_.unobserve(link_)) return true;
+        if (!handed_on) {
+            me.take_cancel();
+            task_.cancel_as(me);
+        }
     }
     waited_ = true;
     arm();
@@ -506,7 +546,7 @@ TaskBase* running_task() noexcept {
 
 void PromiseBase::tell_task() noexcept {
     auto& task = static_cast<TaskBase&>(*wait::detail::current);
-    task.leaf_ = handle();
+    task.leaf_ = sync::detail::continuation_of(std::coroutine_handle<PromiseBase>::from_promise(*this), where_);
     task.ended_ = 1;
 }
 

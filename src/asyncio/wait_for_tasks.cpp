@@ -4,6 +4,7 @@
 #include <sennit/base/errors.hpp>
 
 #include <string>
+#include <utility>
 
 namespace sennit::asyncio::detail {
 
@@ -72,6 +73,12 @@ bool WaitForTasks::try_now(Deadline deadline) noexcept {
     return enough() || deadline.is_poll();
 }
 
+void WaitForTasks::hand_cancel_on(const TaskBase& me) noexcept {
+    if (cancelling_ == Cancelling::leaves) return;
+    handed_on_ = true; // meets step(), which runs after the unpark that follows this
+    for (std::size_t i = 0; i < count_; ++i) links_[i].task->cancel_as(me);
+}
+
 bool WaitForTasks::step() noexcept {
     if (armed_ && outcome() == wait::Outcome::timed_out) return true;
     if (armed_) { // not woken, which disarms: cancelled
@@ -80,7 +87,8 @@ bool WaitForTasks::step() noexcept {
         auto& me = static_cast<TaskBase&>(agent());
         me.take_cancel();
         armed_ = false;
-        for (std::size_t i = 0; i < count_; ++i) links_[i].task->cancel(me.cancel_message());
+        if (!std::exchange(handed_on_, false))
+            for (std::size_t i = 0; i < count_; ++i) links_[i].task->cancel_as(me);
     }
     if (enough()) return true;
     arm();

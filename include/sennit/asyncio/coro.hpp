@@ -130,6 +130,7 @@ class PromiseBase {
     PromiseBase() noexcept = default;
     PromiseBase(const PromiseBase&) = delete;
     PromiseBase& operator=(const PromiseBase&) = delete;
+    using sennit_keeps_chain = void; // see sync::detail::continuation_of
 
     static void* operator new(std::size_t bytes) { return FrameMemory::take(bytes); }
     static void operator delete(void* memory, std::size_t bytes) noexcept { FrameMemory::give_back(memory, bytes); }

@@ -17,14 +17,13 @@ class [[nodiscard]] Sleep final : private wait::Pause {
     bool await_ready() const noexcept { return false; }
     template <class P>
     bool await_suspend(std::coroutine_handle<P> caller, std::source_location where = std::source_location::current()) {
-        if constexpr (requires { caller.promise().suspended_at(where); }) caller.promise().suspended_at(where);
-        return suspend(caller);
+        return suspend(sync::detail::continuation_of(caller, where));
     }
     void await_resume() const;
     [[nodiscard]] Deadline until() const noexcept { return deadline(); }
 
   private:
-    bool suspend(std::coroutine_handle<> caller);
+    bool suspend(void* continuation);
 };
 
 /// Suspends the task for a while; zero and negative durations: for one turn of the loop.       Python: asyncio.sleep

@@ -105,6 +105,8 @@ class TaskBase : public detail::TaskAgent, public loop::TimedReady {
     bool cancel(std::string_view message = {});
     [[nodiscard]] int cancelling() const noexcept { return cancelling_.load(memory_order_relaxed); }
     int uncancel() noexcept;
+    /// With the message of a task that awaits this one and was cancelled.
+    void cancel_as(const TaskBase& awaiting) noexcept;
     /// What the last cancel() said.
     [[nodiscard]] std::string cancel_message() const;
     [[nodiscard]] std::string name() const;
@@ -125,9 +127,9 @@ class TaskBase : public detail::TaskAgent, public loop::TimedReady {
     static void tell_details(const wait::Agent& agent, bool stands_still, wait::AgentDetails& details) noexcept;
 
     // ---- for awaitables: what the task itself does, while it runs
-    /// Lets the others of the loop run once, and then goes on with `h`.
-    void yield(std::coroutine_handle<> h) noexcept {
-        leaf_ = h;
+    /// Lets the others of the loop run once, and then goes on with the coroutine (see sync::detail::continuation_of).
+    void yield(void* continuation) noexcept {
+        leaf_ = continuation;
         loop().post(*this);
     }
     void throw_cancelled() override;
@@ -149,9 +151,7 @@ class TaskBase : public detail::TaskAgent, public loop::TimedReady {
     bool park(wait::Wait& w, Deadline deadline) noexcept override;
     void arm_timer(wait::Pause& w, Deadline deadline) noexcept override;
     void disarm_timer(wait::Pause& w) noexcept override;
-    void continue_with(void* handle_address) noexcept override {
-        leaf_ = std::coroutine_handle<>::from_address(handle_address);
-    }
+    void continue_with(void* continuation) noexcept override { leaf_ = continuation; }
     void keep_name(std::string_view name) noexcept override;
     void copy_name(char (&to)[32]) const noexcept override;
 
@@ -169,6 +169,9 @@ class TaskBase : public detail::TaskAgent, public loop::TimedReady {
     void last_owner_left() noexcept;
     Extra& extra();
     Extra* extra_or_null() const noexcept;
+    /// The promise of the innermost coroutine; nullptr: it is of another library's type.
+    [[nodiscard]] const detail::PromiseBase* innermost() const noexcept;
+    void hand_cancel_on(wait::Wait& w) noexcept;
     void add(TaskObserver& observer) noexcept;
     void remove(base::ListNode& observer) noexcept;
     /// Guards the observers of this task, and of some others.
@@ -178,7 +181,7 @@ class TaskBase : public detail::TaskAgent, public loop::TimedReady {
     [[nodiscard]] std::exception_ptr kept_error() const noexcept;
     void drop_error() noexcept;
 
-    std::coroutine_handle<> leaf_;        // what to resume; before the first step and after the last one the root
+    void* leaf_ = nullptr; // what to resume (sync::detail::continuation_of); at first and at last the root
     base::ListNode* observers_ = nullptr; // a ring of TaskObservers, oldest first; guarded by mutex()
     atomic<std::uint32_t> references_{1}; // who made it; from start() till it is done the loop has one, too
     atomic<std::uint16_t> cancelling_{0}; // relaxed: a count
@@ -200,6 +203,7 @@ class JoinOp final : public wait::Wait {
     void finish(wait::Agent& me);
 
   private:
+    friend class TaskBase;
     static const wait::WaitSite join_site;
     struct Link final : TaskObserver {
         explicit Link(JoinOp& o) noexcept : op(o) {}
@@ -211,6 +215,7 @@ class JoinOp final : public wait::Wait {
     TaskBase& task_;
     Link link_{*this};
     bool waited_ = false;
+    bool handed_on_ = false; // the cancellation that has settled this
 };
 
 /// Any task, whatever it gives. Copies are cheap and mean the same task.        Python: asyncio.Task

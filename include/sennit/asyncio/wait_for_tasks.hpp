@@ -17,8 +17,8 @@ bool is_cancelled_error(const std::exception_ptr& error) noexcept;
 /// The wait for several tasks together: what gather, wait, wait_for and shield are made of.
 ///
 /// Agents    The tasks run on the loop of who waits.
-/// Cancel    Of who waits: Cancelling::leaves throws at once and leaves the tasks alone; Cancelling::cancels passes each request on
-///           to all tasks that are not done, and throws when all of them are.
+/// Cancel    Of who waits: Cancelling::leaves throws at once and leaves the tasks alone; Cancelling::cancels passes each request on,
+///           in the same call, to all tasks that are not done, and throws when all of them are.
 /// Lifetime  Who waits keeps the tasks alive.
 class WaitForTasks final : public wait::Wait {
   public:
@@ -33,6 +33,8 @@ class WaitForTasks final : public wait::Wait {
 
     bool try_now(Deadline deadline) noexcept;
     bool step() noexcept override;
+    /// By who has cancelled `me`, which waits: passes it on. Not for Cancelling::leaves.
+    void hand_cancel_on(const TaskBase& me) noexcept;
     /// Throws CancelledError when who waits was cancelled.
     void finish(wait::Agent& me);
     /// The task that ended first with an error, CancelledError included; nullptr: none of those that are done.
@@ -66,6 +68,7 @@ class WaitForTasks final : public wait::Wait {
     bool armed_ = false; // linked in tasks that may settle it
     bool waited_ = false;
     bool cancelled_ = false;
+    bool handed_on_ = false; // the cancellation that has settled this
 };
 
 /// Throws UsageError: a task of another loop in a call of this one.

@@ -48,9 +48,7 @@ class SpawnedBase : public wait::Agent, public loop::Timer, public sync::Task {
     bool park(wait::Wait& w, Deadline deadline) noexcept override;
     void arm_timer(wait::Pause& w, Deadline deadline) noexcept override;
     void disarm_timer(wait::Pause& w) noexcept override;
-    void continue_with(void* handle_address) noexcept override {
-        leaf_ = std::coroutine_handle<>::from_address(handle_address);
-    }
+    void continue_with(void* continuation) noexcept override { leaf_ = sync::detail::coroutine_of(continuation); }
 
   private:
     friend class SpawnHelper;

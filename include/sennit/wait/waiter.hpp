@@ -158,7 +158,7 @@ class Wait : public Waiter {
     [[nodiscard]] atomic<std::uint32_t>* outside() const noexcept { return outside_; }
     [[nodiscard]] std::uint32_t outside_value() const noexcept { return outside_value_; }
     static constexpr std::int64_t look_again_ns = 100'000'000;
-    /// The coroutine to resume once the wait has ended (std::coroutine_handle<>::address); nullptr in a blocking wait.
+    /// The coroutine to resume once the wait has ended (see sync::detail::continuation_of); nullptr in a blocking wait.
     [[nodiscard]] void* continuation() const noexcept { return continuation_; }
     void set_continuation(void* handle_address) noexcept { continuation_ = handle_address; }
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace sennit::asyncio {
@@ -131,6 +132,75 @@ TEST(Gather, who_is_cancelled_cancels_all_children_and_waits_for_them) {
         EXPECT_EQ(caught, "enough");
         EXPECT_EQ(cancelled, 2);
         EXPECT_TRUE(outer.cancelled());
+    });
+}
+
+// F33: what is put in between the cancellation and the next turn stays in the queue.
+TEST(Gather, a_cancellation_reaches_the_children_in_the_same_call_however_deep_they_are) {
+    run([]() -> Coro<> {
+        Queue<int> queue;
+        auto gets = [&]() -> Coro<> { co_await gather(queue.async_get(), sleep(forever)); };
+        auto joins = [&]() -> Coro<> { co_await create_task(gets); };
+        auto limits = [&]() -> Coro<> { co_await wait_for(create_task(joins), 1h); };
+        auto gathers_again = [&]() -> Coro<> { co_await gather(limits, sleep(forever)); };
+        auto cancelled = [&](auto awaits, bool by_thread) -> Coro<> {
+            Task<> task = create_task(awaits);
+            for (int i = 0; i < 10; ++i) co_await sleep(0s);
+            auto cancel_and_put = [&] {
+                EXPECT_TRUE(task.cancel("enough"));
+                queue.put_nowait(1);
+            };
+            by_thread ? std::thread(cancel_and_put).join() : cancel_and_put();
+            co_await task.async_join();
+            EXPECT_TRUE(task.cancelled());
+            EXPECT_EQ(task.cancelling(), 1);
+            EXPECT_EQ(queue.qsize(), 1U);
+            if (!queue.empty()) queue.get_nowait();
+        };
+        for (const bool by_thread : {false, true}) {
+            co_await cancelled(gets, by_thread);
+            co_await cancelled(joins, by_thread);
+            co_await cancelled(limits, by_thread);
+            co_await cancelled(gathers_again, by_thread);
+        }
+        EXPECT_EQ(all_tasks().size(), 1U);
+    });
+}
+
+TEST(Gather, a_child_that_swallows_its_cancellation_gives_its_result_to_who_awaits_it_alone) {
+    run([]() -> Coro<> {
+        auto swallows = []() -> Coro<int> {
+            try {
+                co_await sleep(forever);
+            } catch (const CancelledError& e) {
+                EXPECT_STREQ(e.what(), "enough");
+            }
+            co_return 7;
+        };
+        auto awaits = [&]() -> Coro<int> { co_return co_await create_task(swallows); };
+        auto gathers = [&]() -> Coro<int> { co_return std::get<0>(co_await gather(swallows)); };
+        Task<int> one = create_task(awaits), other = create_task(gathers);
+        for (int i = 0; i < 3; ++i) co_await sleep(0s);
+        one.cancel("enough");
+        other.cancel("enough");
+        EXPECT_EQ(co_await one, 7);
+        EXPECT_EQ(one.cancelling(), 1);
+        EXPECT_THROW(co_await other, CancelledError);
+    });
+}
+
+TEST(Gather, a_cancellation_goes_through_thousands_of_tasks_that_await_each_other) {
+    run([]() -> Coro<> {
+        Event never;
+        Task<bool> last = create_task(never.async_wait());
+        std::vector<Task<bool>> all{last};
+        auto awaits = [](Task<bool> t) -> Coro<bool> { co_return co_await t; };
+        for (int i = 0; i < 3'000; ++i) all.push_back(create_task(awaits, all.back()));
+        co_await sleep(0s);
+        co_await sleep(0s);
+        all.back().cancel();
+        EXPECT_THROW(co_await all.back(), CancelledError);
+        EXPECT_TRUE(last.cancelled());
     });
 }
 
