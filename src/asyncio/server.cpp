@@ -1,4 +1,5 @@
-// Each listening socket has one accept in flight while the server serves. A connection is a task; the server has a list of their
+// Each listening socket has an accept in flight while the server serves: one for all connections where the poller has that, else one for
+// the next. A connection is a task; the server has a list of their
 // streams, weakly, for close_clients(), and counts the tasks, for wait_closed().
 #include <sennit/asyncio/server.hpp>
 
@@ -93,16 +94,28 @@ class ServerCore final : public loop::Resource, public std::enable_shared_from_t
               server(s),
               fd(std::move(f)),
               accepting(*this) {}
-        struct Accepting : loop::Operation {
+        struct Accepting : loop::RepeatedOperation {
             explicit Accepting(Listening& l) noexcept
-                : Operation(Kind::accept, l.fd.get(),
-                            [](Operation& op) noexcept {
-                                Listening& me = static_cast<Accepting&>(op).listening;
-                                const auto alive = std::move(me.kept);
-                                me.server.accepted(me, op.result);
-                            }),
+                : RepeatedOperation(
+                      l.server.loop_.poller().repeats(Kind::accept_each) ? Kind::accept_each : Kind::accept, l.fd.get(),
+                      [](RepeatedOperation& op, std::int32_t result) noexcept {
+                          os::Fd fd(result);
+                          auto& me = static_cast<Accepting&>(op);
+                          try {
+                              me.arrived_fds.push_back(std::move(fd));
+                          } catch (...) { // no memory: that client finds its connection closed
+                              me.no_memory = true;
+                          }
+                      },
+                      [](Operation& op) noexcept {
+                          Listening& me = static_cast<Accepting&>(op).listening;
+                          const auto alive = op.in_flight() ? me.kept : std::move(me.kept);
+                          me.server.accepted(me);
+                      }),
                   listening(l) {}
             Listening& listening;
+            std::vector<os::Fd> arrived_fds; // of accept_each
+            bool no_memory = false;
         };
         void close() noexcept {
             if (fd) server.loop_.poller().forget(fd.get());
@@ -120,31 +133,55 @@ class ServerCore final : public loop::Resource, public std::enable_shared_from_t
         loop_.start(l.accepting);
     }
 
-    void accepted(Listening& l, std::int32_t result) noexcept {
+    void accepted(Listening& l) noexcept {
+        Listening::Accepting& op = l.accepting;
+        const bool goes_on = op.in_flight();
+        if (op.kind == loop::OperationKind::accept_each) {
+            std::vector<os::Fd> all;
+            all.swap(op.arrived_fds);
+            for (os::Fd& fd : all)
+                if (!closed_) welcome(std::move(fd));
+            if (std::exchange(op.no_memory, false) && !closed_) complain_of(ENOMEM);
+            all.clear();
+            if (all.capacity() <= 64 && op.arrived_fds.empty()) op.arrived_fds.swap(all);
+        } else if (op.result >= 0) {
+            os::Fd fd(op.result);
+            if (!closed_) welcome(std::move(fd));
+        }
+        if (goes_on) return;
         if (closed_) {
-            if (result >= 0) os::Fd(result).reset();
             l.close();
             return ended_if_so();
         }
-        try {
-            if (result >= 0) {
-                connect(os::Fd(result));
-            } else if (result == -EMFILE || result == -ENFILE || result == -ENOBUFS || result == -ENOMEM) {
-                loop_.call_exception_handler({"a server can take no more connections for now: descriptors or memory "
-                                              "have run out (see ulimit -n); "
-                                              "it tries again every second",
-                                              std::make_exception_ptr(OSError(-result, "accept")), "Server"});
-                loop_.arm(l, Deadline(rest));
-                return;
-            } else if (result == -EBADF || result == -EINVAL || result == -ENOTSOCK || result == -ECANCELED) {
-                loop_.call_exception_handler(
-                    {"a server lost its socket", std::make_exception_ptr(OSError(-result, "accept")), "Server"});
-                return close();
-            } // else: that connection broke before it was taken
-        } catch (...) {
-            loop_.call_exception_handler({"a connection could not be served", std::current_exception(), "Server"});
-        }
+        const int error = op.result < 0 ? -op.result : 0;
+        if (error == EINVAL && op.kind == loop::OperationKind::accept_each) {
+            op.kind = loop::OperationKind::accept; // this kernel can't: one by one
+        } else if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM) {
+            complain_of(error);
+            loop_.arm(l, Deadline(rest));
+            return;
+        } else if (error == EBADF || error == EINVAL || error == ENOTSOCK || error == ECANCELED) {
+            complain("a server lost its socket", std::make_exception_ptr(OSError(error, "accept")));
+            return close();
+        } // else: that connection broke before it was taken
         accept(l);
+    }
+    void welcome(os::Fd fd) noexcept {
+        try {
+            connect(std::move(fd));
+        } catch (...) {
+            complain("a connection could not be served", std::current_exception());
+        }
+    }
+    void complain(const char* text, const std::exception_ptr& error) noexcept {
+        try {
+            loop_.call_exception_handler({text, error, "Server"});
+        } catch (...) {} // no memory even to say so
+    }
+    void complain_of(int error) noexcept {
+        complain("a server can take no more connections for now: descriptors or memory have run out (see ulimit -n); "
+                 "it tries again every second",
+                 std::make_exception_ptr(OSError(error, "accept")));
     }
 
     void connect(os::Fd fd) {

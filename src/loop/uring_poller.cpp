@@ -56,6 +56,7 @@ UringPoller::UringPoller(unsigned submissions, unsigned completions)
 UringPoller::~UringPoller() {
     if (!ring_->is_ours()) return; // in a child of fork(): the parent's operations
     // A loop that was left in the middle: the kernel must not write into what is about to go.
+    ends_ = true;
     bool all_told = !attached_;
     while (in_flight_ > 0) {
         while (base::ListNode* node = ended_.pop_front()) {
@@ -113,6 +114,8 @@ bool UringPoller::queue(Operation& op, Step step) noexcept {
         return ring_->sendmsg(op.fd, static_cast<const msghdr*>(op.data), op.flags, tag);
     case Kind::accept:
         return ring_->accept(op.fd, tag);
+    case Kind::accept_each:
+        return ring_->accept_each(op.fd, tag);
     case Kind::connect:
         return ring_->connect(op.fd, op.data, op.size, tag);
     case Kind::file_read:
@@ -222,6 +225,7 @@ void UringPoller::on_completion(const os::Ring::Completion& completion) noexcept
         return;
     }
     auto& op = *reinterpret_cast<Operation*>(completion.tag);
+    if (op.kind == Operation::Kind::accept_each) return on_repeated(static_cast<RepeatedOperation&>(op), completion);
     base::IntrusiveList::remove(op);
     op.result = completion.result;
     const bool would_wait = op.result == -EAGAIN;
@@ -256,6 +260,30 @@ void UringPoller::on_completion(const os::Ring::Completion& completion) noexcept
     end(op);
 }
 
+// What has come is the operation's whatever else the completion says: so a cancellation loses nothing.
+void UringPoller::on_repeated(RepeatedOperation& op, const os::Ring::Completion& completion) noexcept {
+    if (completion.result >= 0) {
+        op.arrived(op, completion.result);
+        if (!op.told_.linked()) told_.push_back(op.told_);
+    }
+    if (completion.more) return;
+    base::IntrusiveList::remove(op);
+    const bool again = completion.result >= 0 || completion.result == -EAGAIN || completion.result == -EINTR;
+    if (again && !op.cancelled_ && !ends_) return submit(op, carried_out); // the kernel had no room for completions
+    if (op.told_.linked()) base::IntrusiveList::remove(op.told_);
+    op.result = again ? -ECANCELED : completion.result;
+    end(op);
+}
+
+void UringPoller::run_told() noexcept {
+    base::IntrusiveList now;
+    now.splice_back(told_);
+    while (base::ListNode* node = now.pop_front()) {
+        RepeatedOperation& op = *static_cast<RepeatedOperation::Told&>(*node).op;
+        op.done(op);
+    }
+}
+
 // done() of what has ended is not called here.
 void UringPoller::reap() noexcept {
     std::array<os::Ring::Completion, reaped_at_once> completions;
@@ -273,13 +301,14 @@ void UringPoller::turn(Deadline deadline) noexcept {
     }
     if (!bell_watched_ || !held_back_.empty() || !to_cancel_.empty()) [[unlikely]]
         go_on();
-    if (!ended_.empty() || !held_back_.empty() || !to_cancel_.empty()) deadline = Deadline::poll();
+    if (!ended_.empty() || !told_.empty() || !held_back_.empty() || !to_cancel_.empty()) deadline = Deadline::poll();
     // Under a test clock the kernel's does not tell when the deadline comes: look again soon.
     if (!deadline.is_poll() && !deadline.is_forever() && base::clock_is_for_test())
         deadline = deadline.has_passed() ? Deadline::poll()
                                          : Deadline::at_monotonic_ns(base::monotonic_ns() + test_clock_look_ns);
     ring_->enter(deadline);
     reap();
+    if (!told_.empty()) run_told();
     run_ended();
 }
 

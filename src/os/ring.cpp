@@ -126,6 +126,11 @@ bool Ring::accept(int fd, std::uint64_t tag) noexcept {
     return queue(
         tag, [&](io_uring_sqe* e) { ::io_uring_prep_accept(e, fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC); });
 }
+bool Ring::accept_each(int fd, std::uint64_t tag) noexcept {
+    return queue(tag, [&](io_uring_sqe* e) {
+        ::io_uring_prep_multishot_accept(e, fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    });
+}
 bool Ring::connect(int fd, const void* address, std::size_t bytes, std::uint64_t tag) noexcept {
     return queue(tag, [&](io_uring_sqe* e) {
         ::io_uring_prep_connect(e, fd, static_cast<const sockaddr*>(address), static_cast<socklen_t>(bytes));
@@ -230,6 +235,7 @@ bool Ring::send(int, const void*, std::size_t, int, std::uint64_t) noexcept { re
 bool Ring::recvmsg(int, msghdr*, int, std::uint64_t) noexcept { return false; }
 bool Ring::sendmsg(int, const msghdr*, int, std::uint64_t) noexcept { return false; }
 bool Ring::accept(int, std::uint64_t) noexcept { return false; }
+bool Ring::accept_each(int, std::uint64_t) noexcept { return false; }
 bool Ring::connect(int, const void*, std::size_t, std::uint64_t) noexcept { return false; }
 bool Ring::read(int, void*, std::size_t, std::int64_t, std::uint64_t) noexcept { return false; }
 bool Ring::write(int, const void*, std::size_t, std::int64_t, std::uint64_t) noexcept { return false; }

@@ -11,20 +11,21 @@ namespace sennit::loop {
 
 /// What an Operation does. `data` and `size` are the buffer where nothing else is said; a result is the number of bytes.
 enum class OperationKind : std::uint8_t {
-    poll_in,    // until reading would not wait; result 0
-    poll_out,   // until writing would not wait; result 0
-    read,       // a pipe, a terminal, an eventfd …: read(2)
-    write,      // write(2), with no SIGPIPE where the kernel can do without
-    recv,       // a socket; `flags` are those of recv(2)
-    send,       // never SIGPIPE
-    recvmsg,    // `data` is a msghdr
-    sendmsg,    // `data` is a msghdr
-    accept,     // a listening socket; the result is a new socket, non-blocking, close-on-exec
-    connect,    // `data`, `size` are the sockaddr; result 0
-    file_read,  // a regular file at `offset`; does not stop the loop
-    file_write, // a regular file at `offset`; does not stop the loop
-    sendfile,   // from the file `other` at `offset` to the socket `fd`
-    splice,     // from `other` to `fd`, one of them a pipe; from `offset` on unless that is -1
+    poll_in,     // until reading would not wait; result 0
+    poll_out,    // until writing would not wait; result 0
+    read,        // a pipe, a terminal, an eventfd …: read(2)
+    write,       // write(2), with no SIGPIPE where the kernel can do without
+    recv,        // a socket; `flags` are those of recv(2)
+    send,        // never SIGPIPE
+    recvmsg,     // `data` is a msghdr
+    sendmsg,     // `data` is a msghdr
+    accept,      // a listening socket; the result is a new socket, non-blocking, close-on-exec
+    accept_each, // the same until it is cancelled: a RepeatedOperation, where Poller::repeats() says so
+    connect,     // `data`, `size` are the sockaddr; result 0
+    file_read,   // a regular file at `offset`; does not stop the loop
+    file_write,  // a regular file at `offset`; does not stop the loop
+    sendfile,    // from the file `other` at `offset` to the socket `fd`
+    splice,      // from `other` to `fd`, one of them a pipe; from `offset` on unless that is -1
 };
 
 /// One input or output, in the frame of who waits for it.
@@ -72,6 +73,27 @@ class Operation : public base::ListNode {
     State state_ = State::idle;
     std::uint8_t step_ = 0; // the poller's own
     bool cancelled_ = false;
+};
+
+/// One that brings many results, until it is cancelled or fails: one submission for all of them.
+///
+/// Each result is handed to arrived(), in Poller::turn() or forget(): it keeps what came and does nothing else. done() follows from
+/// turn(), once for some results; in_flight() then tells whether more may come. When none does, `result` says why: -errno.
+class RepeatedOperation : public Operation {
+  public:
+    using Arrived = void (*)(RepeatedOperation&, std::int32_t result) noexcept;
+    RepeatedOperation(Kind kind, int fd, Arrived arrived, Done done) noexcept
+        : Operation(kind, fd, done), arrived(arrived) {
+        told_.op = this;
+    }
+    Arrived arrived;
+
+  private:
+    friend class UringPoller;
+    struct Told : base::ListNode {
+        RepeatedOperation* op = nullptr;
+    };
+    Told told_; // linked: results have come, done() is to be called
 };
 
 } // namespace sennit::loop

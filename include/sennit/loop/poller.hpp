@@ -47,6 +47,8 @@ class Poller {
     /// Ends a waiting turn(); when none waits, the next one will not. From any thread; async-signal-safe.
     virtual void wake() noexcept = 0;
 
+    /// Whether it carries out operations of this kind, one of those that repeat themselves. The kernel may refuse all the same: -EINVAL.
+    [[nodiscard]] virtual bool repeats(OperationKind) const noexcept { return false; }
     /// "io_uring" or "epoll".
     [[nodiscard]] virtual const char* name() const noexcept = 0;
     /// How many operations are in flight.

@@ -29,6 +29,9 @@ class UringPoller final : public Poller {
     void forget(int fd) noexcept override;
     void turn(Deadline deadline) noexcept override;
     void wake() noexcept override;
+    [[nodiscard]] bool repeats(OperationKind kind) const noexcept override {
+        return kind == OperationKind::accept_each;
+    }
     [[nodiscard]] const char* name() const noexcept override { return "io_uring"; }
 
   private:
@@ -49,15 +52,19 @@ class UringPoller final : public Poller {
     void go_on() noexcept;
     void reap() noexcept;
     void on_completion(const os::Ring::Completion& completion) noexcept;
+    void on_repeated(RepeatedOperation& op, const os::Ring::Completion& completion) noexcept;
+    void run_told() noexcept;
 
     unsigned submissions_, completions_;
     std::unique_ptr<os::Ring> ring_;
     bool attached_ = false;
     os::Fd bell_; // an eventfd, watched for each event: it is never read
     bool bell_watched_ = false;
+    bool ends_ = false; // it is being destroyed
     DescriptorTable<Descriptor> descriptors_;
     base::IntrusiveList held_back_; // to be submitted again
     base::IntrusiveList to_cancel_; // cancel() found no room; the kernel has them
+    base::IntrusiveList told_;      // RepeatedOperations of which something has come
 };
 
 } // namespace sennit::loop

@@ -49,6 +49,8 @@ class Ring {
     bool recvmsg(int fd, msghdr* message, int flags, std::uint64_t tag) noexcept;
     bool sendmsg(int fd, const msghdr* message, int flags, std::uint64_t tag) noexcept;
     bool accept(int fd, std::uint64_t tag) noexcept;
+    /// A completion for each connection, until one without `more`.
+    bool accept_each(int fd, std::uint64_t tag) noexcept;
     bool connect(int fd, const void* address, std::size_t bytes, std::uint64_t tag) noexcept;
     /// `offset` -1: where the file stands, or no file at all.
     bool read(int fd, void* data, std::size_t bytes, std::int64_t offset, std::uint64_t tag) noexcept;

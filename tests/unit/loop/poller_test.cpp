@@ -398,6 +398,85 @@ TEST_P(PollerTest, a_descriptor_that_an_fd_closes_need_not_be_forgotten) {
     }
 }
 
+struct AcceptEach : RepeatedOperation {
+    explicit AcceptEach(int fd)
+        : RepeatedOperation(
+              Kind::accept_each, fd,
+              [](RepeatedOperation& op, std::int32_t result) noexcept {
+                  static_cast<AcceptEach&>(op).came.emplace_back(result);
+              },
+              [](Operation& op) noexcept {
+                  auto& me = static_cast<AcceptEach&>(op);
+                  ++me.told;
+                  if (!op.in_flight()) ++me.ended;
+              }) {}
+    std::vector<os::Fd> came;
+    int told = 0, ended = 0;
+};
+
+os::Fd connect_to(const sockaddr_in& address) {
+    os::Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    return fd;
+}
+
+TEST_P(PollerTest, one_operation_accepts_all_connections_until_it_is_cancelled) {
+    if (!poller->repeats(Kind::accept_each)) GTEST_SKIP() << "one by one here";
+    sockaddr_in address{};
+    const os::Fd server = listener(address);
+    AcceptEach accept(server.get());
+    poller->start(accept);
+    std::vector<os::Fd> clients;
+    for (int i = 0; i < 50; ++i) { // more than the kernel's queues have room for
+        clients.push_back(connect_to(address));
+        if (i % 7 == 0) poller->turn(Deadline::poll());
+    }
+    while (accept.came.size() < 50) poller->turn(forever);
+    EXPECT_TRUE(accept.in_flight());
+    EXPECT_EQ(accept.ended, 0);
+    EXPECT_LE(accept.told, 50);
+    for (const os::Fd& fd : accept.came) {
+        EXPECT_TRUE(::fcntl(fd.get(), F_GETFD) & FD_CLOEXEC);
+        EXPECT_TRUE(::fcntl(fd.get(), F_GETFL) & O_NONBLOCK);
+    }
+    clients.push_back(connect_to(address)); // races with the cancellation: taken, or left in the socket's queue
+    poller->cancel(accept);
+    while (accept.ended == 0) poller->turn(forever);
+    EXPECT_EQ(accept.result, -ECANCELED);
+    EXPECT_EQ(poller->in_flight(), 0U);
+    clients.push_back(connect_to(address));
+    Op one(Kind::accept, server.get());
+    for (std::size_t n = accept.came.size(); n < clients.size(); ++n) {
+        ASSERT_GE(result(one), 0) << "nobody's connection is lost";
+        os::Fd(one.result).reset();
+    }
+    poller->start(accept); // again
+    clients.push_back(connect_to(address));
+    for (const std::size_t before = accept.came.size(); accept.came.size() == before;) poller->turn(forever);
+    poller->forget(server.get());
+    while (accept.ended == 1) poller->turn(forever);
+    EXPECT_EQ(accept.ended, 2);
+}
+
+TEST_P(PollerTest, one_operation_for_all_connections_tells_why_it_ended_and_may_be_left_in_flight) {
+    if (!poller->repeats(Kind::accept_each)) GTEST_SKIP() << "one by one here";
+    const Pair no_listener = unix_pair();
+    AcceptEach refused(no_listener.a.get());
+    poller->start(refused);
+    while (refused.ended == 0) poller->turn(forever);
+    EXPECT_LT(refused.result, 0);
+    EXPECT_NE(refused.result, -ECANCELED);
+
+    sockaddr_in address{};
+    const os::Fd server = listener(address);
+    AcceptEach left(server.get());
+    poller->start(left);
+    poller->turn(Deadline::poll());
+    const os::Fd client = connect_to(address);
+    poller.reset();
+    EXPECT_LE(left.came.size(), 1U);
+}
+
 TEST_P(PollerTest, sendfile_sends_a_part_of_a_file) {
     char name[] = "/tmp/sennit_poller_XXXXXX";
     const os::Fd file(::mkostemp(name, O_CLOEXEC));
