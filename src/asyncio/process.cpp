@@ -1,14 +1,17 @@
 #include <sennit/asyncio/process.hpp>
 
+#include "../subprocess/popen_impl.hpp"
 #include <sennit/asyncio/connection.hpp>
 #include <sennit/asyncio/task.hpp>
 #include <sennit/base/errors.hpp>
 #include <sennit/loop/socket_io.hpp>
+#include <sennit/os/epoll.hpp>
 #include <sennit/os/fd.hpp>
 #include <sennit/subprocess/errors.hpp>
 #include <sennit/subprocess/popen.hpp>
 #include <sennit/sync/event.hpp>
 
+#include <array>
 #include <csignal>
 
 namespace sennit::asyncio {
@@ -216,3 +219,70 @@ Coro<subprocess::Process> create_subprocess_shell(std::string script) {
 }
 
 } // namespace sennit::asyncio
+
+// ---- the async_ twins of Popen
+
+namespace sennit::subprocess {
+namespace {
+
+// Readable while communicate() could go on with one of the pipes.
+class AnyPipe {
+  public:
+    void watch(const std::array<int, 3>& pipes) {
+        for (std::size_t i = 0; i < pipes.size(); ++i) {
+            if (watched_[i] == pipes[i]) continue;
+            if (watched_[i] >= 0) epoll_.remove(watched_[i]); // an error when it is closed: it has left by itself
+            watched_[i] = -1;
+            if (pipes[i] < 0) continue;
+            if (const int error = epoll_.add(pipes[i], i == 0 ? EPOLLOUT : EPOLLIN, i))
+                throw OSError(error, "epoll_ctl: cannot wait for a child's pipes");
+            watched_[i] = pipes[i];
+        }
+    }
+    [[nodiscard]] int fd() const noexcept { return epoll_.fd(); }
+
+  private:
+    os::Epoll epoll_;
+    std::array<int, 3> watched_{-1, -1, -1};
+};
+
+} // namespace
+
+asyncio::Coro<Popen::Output> Popen::Impl::async_communicate(Deadline deadline) {
+    const double seconds = seconds_until(deadline);
+    communicating = true;
+    bool late = false;
+    try {
+        AnyPipe any;
+        while (!exchange(Deadline::poll())) {
+            any.watch(open_pipes());
+            co_await loop::wait_readable(any.fd(), deadline);
+        }
+        while (!look()) co_await loop::wait_readable(child.pidfd(), deadline);
+    } catch (const TimeoutError&) {
+        late = true;
+    }
+    if (late) throw_timeout(seconds);
+    co_return take_output();
+}
+
+asyncio::Coro<int> Popen::Impl::async_wait(Deadline deadline) {
+    const double seconds = seconds_until(deadline);
+    bool late = false;
+    try {
+        while (!look()) co_await loop::wait_readable(child.pidfd(), deadline);
+    } catch (const TimeoutError&) {
+        late = true;
+    }
+    if (late) throw TimeoutExpired(args, seconds);
+    co_return code();
+}
+
+asyncio::Coro<Popen::Output> Popen::async_communicate(std::string input, Deadline deadline) {
+    impl_->take_input(std::move(input));
+    return impl_->async_communicate(deadline);
+}
+
+asyncio::Coro<int> Popen::async_wait(Deadline deadline) { return impl_->async_wait(deadline); }
+
+} // namespace sennit::subprocess

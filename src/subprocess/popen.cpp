@@ -303,9 +303,9 @@ bool Popen::Impl::exchange(Deadline deadline) {
     for (bool again = false;; again = true) {
         pollfd wanted[3] = {{-1, POLLOUT, 0}, {-1, POLLIN, 0}, {-1, POLLIN, 0}};
         int open = 0;
-        if (!in.closed()) wanted[0].fd = in.fd_.get(), ++open;
-        for (int i = 0; i < 2; ++i)
-            if (readers[i]->fd_ && !readers[i]->at_end_) wanted[1 + i].fd = readers[i]->fd_.get(), ++open;
+        const std::array<int, 3> pipes = open_pipes();
+        for (std::size_t i = 0; i < pipes.size(); ++i)
+            if ((wanted[i].fd = pipes[i]) >= 0) ++open;
         if (open == 0) return true;
         FAULT_POINT("popen.exchange");
         if (again && deadline.has_passed()) return false; // a child that never stops writing is always ready
@@ -331,19 +331,26 @@ bool Popen::Impl::exchange(Deadline deadline) {
     }
 }
 
+std::array<int, 3> Popen::Impl::open_pipes() const noexcept {
+    const auto unread = [](const PipeReader& r) { return r.fd_ && !r.at_end_ ? r.fd_.get() : -1; };
+    return {in.closed() ? -1 : in.fd_.get(), unread(out), unread(err)};
+}
+
 void Popen::Impl::throw_timeout(double seconds) {
     // Copies: the same bytes are given again by the next communicate().
     throw TimeoutExpired(args, seconds, out.buffer_.substr(out.begin_), err.buffer_.substr(err.begin_));
 }
 
 Popen::Output Popen::communicate(std::string input, Deadline deadline) {
-    Impl& impl = *impl_;
-    if (!input.empty()) {
-        impl.may_take_input();
-        impl.input_storage = std::move(input);
-        impl.input = impl.input_storage;
-    }
-    return impl.communicate(deadline);
+    impl_->take_input(std::move(input));
+    return impl_->communicate(deadline);
+}
+
+void Popen::Impl::take_input(std::string text) {
+    if (text.empty()) return;
+    may_take_input();
+    input_storage = std::move(text);
+    input = input_storage;
 }
 
 void Popen::Impl::may_take_input() const {
@@ -359,6 +366,10 @@ Popen::Output Popen::Impl::communicate(Deadline deadline) {
     const double seconds = seconds_until(deadline);
     communicating = true;
     if (!exchange(deadline) || !wait_for_end(deadline)) throw_timeout(seconds);
+    return take_output();
+}
+
+Popen::Output Popen::Impl::take_output() {
     Output output;
     if (!out.closed()) output.std_out = out.take_all();
     if (!err.closed()) output.std_err = err.take_all();

@@ -6,6 +6,7 @@
 #include <sennit/os/spawn.hpp>
 #include <sennit/subprocess/popen.hpp>
 
+#include <array>
 #include <string>
 #include <string_view>
 
@@ -24,6 +25,13 @@ struct Popen::Impl {
     // Throws unless input can be given now.
     void may_take_input() const;
     Output communicate(Deadline deadline);
+    asyncio::Coro<Output> async_communicate(Deadline deadline);
+    asyncio::Coro<int> async_wait(Deadline deadline);
+    void take_input(std::string text);
+    // What both outputs have given.
+    Output take_output();
+    // Standard input, output and error as far as communicate() still has to do with them; else -1.
+    std::array<int, 3> open_pipes() const noexcept;
     // Moves input and output; true once all is done, false at the deadline.
     bool exchange(Deadline deadline);
     // After a time-out: ends the child, takes what is still in the pipes, reaps it if it ends in time.

@@ -11,6 +11,11 @@
 #include <string>
 #include <sys/types.h>
 
+namespace sennit::asyncio {
+template <class T>
+class Coro;
+}
+
 namespace sennit::subprocess {
 
 /// A program that runs beside this one.      Python: subprocess.Popen
@@ -23,7 +28,7 @@ namespace sennit::subprocess {
 /// Agents    poll, wait, returncode, send_signal, terminate, kill: any number at the same time. communicate and the streams:
 ///           one at a time.
 /// Blocks    The constructor until the program has been executed; wait and communicate till their deadline. All of them block
-///           the OS thread. (What they wait for are a pidfd and pipes, so the coroutine's twin waits for the same ones.)
+///           the OS thread; their async_ twins, for which <sennit/asyncio.hpp> is to be included, suspend a coroutine.
 /// Lifetime  The destructor closes the pipes. It neither kills nor waits: a child that runs goes on, and is reaped by a later
 ///           start of a program, so it leaves no zombie.
 /// Errors    UsageError for what can't be right (a NUL in an argument, '=' in a name of the environment, an empty list, streams
@@ -53,12 +58,15 @@ class Popen {
     /// At the deadline it throws TimeoutExpired with what has come; the child goes on. Call it again, without input: nothing is
     /// lost, the rest of the input is still sent, and the output is given from the beginning.
     Output communicate(std::string input = {}, Deadline deadline = forever);
+    /// The same from a coroutine. Cancelled, it leaves the child and all output to the next call.
+    asyncio::Coro<Output> async_communicate(std::string input = {}, Deadline deadline = forever);
 
     /// The return code if the child has ended. Never waits.
     std::optional<int> poll();
     /// Waits for the end; gives the return code. TimeoutExpired at the deadline. A child that fills a pipe nobody reads never
     /// ends: take communicate() then.
     int wait(Deadline deadline = forever);
+    asyncio::Coro<int> async_wait(Deadline deadline = forever);
     /// Exit code 0-255; -N when signal N killed the child; empty while nobody has seen its end (poll looks).
     [[nodiscard]] std::optional<int> returncode() const noexcept;
 

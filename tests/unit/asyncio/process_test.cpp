@@ -5,6 +5,7 @@
 #include <sennit/asyncio/process.hpp>
 #include <sennit/os/spawn.hpp>
 #include <sennit/subprocess/errors.hpp>
+#include <sennit/subprocess/popen.hpp>
 
 #include <csignal>
 #include <gmock/gmock.h>
@@ -17,6 +18,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using namespace subprocess;
+using sennit::subprocess::Popen;
 using sennit::subprocess::TimeoutExpired;
 using testing::cancel_everywhere;
 using ::testing::HasSubstr;
@@ -95,6 +97,85 @@ TEST(Process, communicate_that_is_late_or_cancelled_loses_no_byte) {
         EXPECT_EQ(output.std_out, "answer\n");
         slow.kill();
         co_await slow.wait();
+    });
+}
+
+TEST(PopenAsync, communicate_moves_much_both_ways_at_once_and_lets_the_loop_run) {
+    on_both_pollers([]() -> Coro<> {
+        Popen cat({"cat"}, piped());
+        const std::string much(3'000'000, 'x');
+        int turns = 0;
+        auto counts = create_task([&]() -> Coro<> {
+            for (;; ++turns) co_await sleep(0s);
+        });
+        const auto output = co_await cat.async_communicate(much);
+        EXPECT_EQ(output.std_out, much);
+        EXPECT_EQ(output.std_err, "");
+        EXPECT_EQ(cat.returncode(), 0);
+        EXPECT_GT(turns, 0);
+        counts.cancel();
+        co_await counts.async_join();
+
+        Popen errors({"sh", "-c", "echo out; echo err >&2; exit 3"}, piped());
+        const auto both = co_await errors.async_communicate();
+        EXPECT_EQ(both.std_out, "out\n");
+        EXPECT_EQ(both.std_err, "err\n");
+        EXPECT_EQ(co_await errors.async_wait(), 3);
+        Popen no_input({"true"});
+        EXPECT_THROW(co_await no_input.async_communicate("text"), UsageError);
+        EXPECT_EQ(co_await no_input.async_wait(5s), 0);
+    });
+}
+
+TEST(PopenAsync, late_or_cancelled_it_leaves_all_to_the_next_call) {
+    on_both_pollers([]() -> Coro<> {
+        Popen slow({"sh", "-c", "printf first; head -c 5 >&2; kill -STOP $$; printf second"}, piped());
+        std::string input = "input and more"; // only of the first call
+        Popen::Output output;
+        for (int late = 0; late < 2;) {
+            try {
+                output = co_await slow.async_communicate(std::move(input), 50ms);
+                EXPECT_GE(late, 1) << "it has waited for nothing";
+                break;
+            } catch (const TimeoutExpired& e) {
+                EXPECT_THAT(e.std_out(), ::testing::AnyOf("", "first", "firstsecond"));
+                late = 1;
+            }
+            input.clear();
+            slow.send_signal(SIGCONT); // again and again: it may not have stopped yet
+        }
+        EXPECT_EQ(output.std_out, "firstsecond");
+        EXPECT_EQ(output.std_err, "input");
+
+        Popen sleeps({"sleep", "100"});
+        EXPECT_THROW(co_await sleeps.async_wait(0s), TimeoutExpired);
+        EXPECT_THROW(co_await sleeps.async_wait(10ms), TimeoutExpired);
+        auto waits = create_task(sleeps.async_wait());
+        auto also_waits = create_task(sleeps.async_wait());
+        co_await sleep(0s);
+        waits.cancel();
+        EXPECT_THROW(co_await waits, CancelledError);
+        sleeps.kill();
+        EXPECT_EQ(co_await also_waits, -SIGKILL);
+    });
+}
+
+TEST(PopenAsync, cancelled_at_any_suspension_it_loses_no_byte) {
+    on_both_pollers([]() -> Coro<> {
+        for (int turns = 0; turns < 12; ++turns) {
+            Popen cat({"cat"}, piped());
+            const std::string much(200'000, 'y');
+            auto talks = create_task(cat.async_communicate(much));
+            for (int i = 0; i < turns; ++i) co_await sleep(0s);
+            talks.cancel();
+            co_await talks.async_join();
+            std::string out;
+            if (talks.cancelled())
+                out = (co_await cat.async_communicate()).std_out;
+            else
+                out = talks.result().std_out;
+            EXPECT_EQ(out, much) << "cancelled after " << turns << " turns";
+        }
     });
 }
 
