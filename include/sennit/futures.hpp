@@ -9,6 +9,7 @@
 #include <sennit/futures/parallel_for.hpp>
 #include <sennit/futures/parallel_invoke.hpp>
 #include <sennit/futures/parallel_reduce.hpp>
+#include <sennit/futures/process_pool_executor.hpp>
 #include <sennit/futures/thread_pool_executor.hpp>
 #include <sennit/futures/wait.hpp>
 #include <sennit/sync/executor.hpp>

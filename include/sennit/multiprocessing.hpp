@@ -3,6 +3,7 @@
 
 #include <sennit/base/deadline.hpp>
 #include <sennit/base/errors.hpp>
+#include <sennit/futures/pool.hpp>
 #include <sennit/futures/thread_pool.hpp>
 #include <sennit/multiprocessing/barrier.hpp>
 #include <sennit/multiprocessing/cargo.hpp>

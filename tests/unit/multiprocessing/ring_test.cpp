@@ -122,7 +122,8 @@ TEST(Ring, two_threads_pass_a_million_bytes_of_records) {
 // ---- the other end is hostile
 
 TEST(Ring, a_tail_that_goes_back_or_is_too_far_or_crooked_is_broken_for_ever) {
-    for (const std::uint64_t tail : {std::uint64_t{1} << 40, std::uint64_t{1024 + 16}, std::uint64_t{24}, ~std::uint64_t{0}}) {
+    for (const std::uint64_t tail :
+         {std::uint64_t{1} << 40, std::uint64_t{1024 + 16}, std::uint64_t{24}, ~std::uint64_t{0}}) {
         Both b;
         RingReader::Record r;
         b.words.tail = tail;

@@ -1,0 +1,230 @@
+#include <sennit/futures/pool.hpp>
+
+#include "support/seed.hpp"
+#include "support/snapshot.hpp"
+#include "support/tier.hpp"
+
+#include <atomic>
+#include <csignal>
+#include <cstdlib>
+#include <gtest/gtest.h>
+#include <map>
+#include <numeric>
+#include <ranges>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <unistd.h>
+#include <vector>
+
+namespace sennit::multiprocessing {
+namespace {
+
+using namespace std::chrono_literals;
+
+class ProcessPool : public testing::SnapshotTest {
+  protected:
+    // The process that children are copied from stays.
+    static void SetUpTestSuite() {
+        Pool(1).apply([] {});
+    }
+};
+
+int square(int x) { return x * x; }
+
+TEST_F(ProcessPool, calls_a_function_in_another_process) {
+    Pool pool(2);
+    EXPECT_EQ(pool.apply(square, 7), 49);
+    EXPECT_NE(pool.apply([] { return ::getpid(); }), ::getpid());
+    EXPECT_EQ(pool.apply([](const std::string& a, int n) { return a + std::to_string(n); }, "x", 3), "x3");
+    pool.apply([] {});
+}
+
+TEST_F(ProcessPool, map_gives_the_results_in_order) {
+    Pool pool(2);
+    const auto squares = pool.map([](int x) { return x * x; }, std::views::iota(0, 1000));
+    for (int i = 0; i < 1000; ++i) ASSERT_EQ(squares[static_cast<std::size_t>(i)], i * i);
+    const std::vector<std::string> words{"a", "bc", ""};
+    EXPECT_EQ(pool.map([](const std::string& w) { return w + w; }, words),
+              (std::vector<std::string>{"aa", "bcbc", ""}));
+    EXPECT_EQ(pool.map([](const std::string& w) { return w.size(); }, words), (std::vector<std::size_t>{1, 2, 0}));
+    EXPECT_TRUE(pool.map(square, std::vector<int>()).empty());
+    EXPECT_EQ(pool.starmap([](int a, int b) { return a - b; }, std::vector<std::tuple<int, int>>{{3, 1}, {1, 3}}),
+              (std::vector<int>{2, -2}));
+}
+
+TEST_F(ProcessPool, an_exception_comes_with_its_type_and_text) {
+    Pool pool(1);
+    try {
+        pool.apply([] { throw std::out_of_range("no such place"); });
+        FAIL();
+    } catch (const std::out_of_range& e) {
+        EXPECT_STREQ(e.what(), "no such place");
+        const auto remote = remote_cause(e);
+        ASSERT_TRUE(remote);
+        EXPECT_NE(remote->pid(), ::getpid());
+    }
+    EXPECT_EQ(pool.apply(square, 2), 4) << "the worker goes on";
+}
+
+TEST_F(ProcessPool, a_worker_that_dies_costs_its_own_task_alone) {
+    Pool pool(2);
+    std::vector<AsyncResult<int>> all;
+    for (int i = 0; i < 200; ++i)
+        all.push_back(pool.apply_async(
+            [](int n) {
+                if (n == 77) ::raise(SIGKILL);
+                if (n == 99) std::_Exit(3);
+                return n;
+            },
+            std::tuple(i)));
+    for (int i = 0; i < 200; ++i) {
+        if (i == 77 || i == 99) {
+            try {
+                all[static_cast<std::size_t>(i)].get();
+                FAIL();
+            } catch (const WorkerDied& e) {
+                EXPECT_EQ(e.exitcode(), i == 77 ? -SIGKILL : 3);
+                EXPECT_EQ(e.task(), static_cast<std::uint64_t>(i));
+            }
+        } else {
+            ASSERT_EQ(all[static_cast<std::size_t>(i)].get(), i);
+        }
+    }
+    EXPECT_EQ(pool.statistics().died, 2U);
+}
+
+TEST_F(ProcessPool, close_and_join_wait_for_what_was_given) {
+    std::vector<AsyncResult<int>> all;
+    Pool pool(2);
+    for (int i = 0; i < 50; ++i) all.push_back(pool.apply_async(square, std::tuple(i)));
+    EXPECT_THROW(pool.join(), UsageError);
+    pool.close();
+    EXPECT_THROW(pool.apply_async(square, std::tuple(1)), UsageError);
+    pool.join();
+    for (int i = 0; i < 50; ++i) {
+        ASSERT_TRUE(all[static_cast<std::size_t>(i)].ready());
+        ASSERT_EQ(all[static_cast<std::size_t>(i)].get(), i * i);
+    }
+}
+
+TEST_F(ProcessPool, leaving_the_scope_ends_what_runs) {
+    std::vector<AsyncResult<void>> all;
+    {
+        Pool pool(2);
+        for (int i = 0; i < 5; ++i) all.push_back(pool.apply_async([] { ::pause(); }));
+        pool.apply_async(square, std::tuple(1)).wait(1ms);
+    }
+    for (auto& one : all) EXPECT_THROW(one.get(), CancelledError);
+}
+
+TEST_F(ProcessPool, imap_takes_an_endless_range_and_keeps_its_order) {
+    Pool pool(2);
+    int expected = 0;
+    for (int x : pool.imap(square, std::views::iota(0), 3)) {
+        ASSERT_EQ(x, expected * expected);
+        if (++expected == 300) break;
+    }
+    std::multiset<int> seen;
+    for (int x : pool.imap_unordered(square, std::views::iota(0, 100), 7)) seen.insert(x);
+    EXPECT_EQ(seen.size(), 100U);
+    EXPECT_EQ(*seen.rbegin(), 99 * 99);
+    EXPECT_THROW(pool.imap(square, std::views::iota(0, 3), 0), UsageError);
+}
+
+TEST_F(ProcessPool, an_error_of_one_element_leaves_the_others_in_imap) {
+    Pool pool(2);
+    auto results = pool.imap(
+        [](int x) {
+            if (x == 4) throw std::domain_error("four");
+            return x;
+        },
+        std::views::iota(0, 10), 3);
+    for (int i = 0; i < 10; ++i) {
+        if (i == 4)
+            EXPECT_THROW(results.next(), std::domain_error);
+        else
+            EXPECT_EQ(results.next(), i);
+    }
+    EXPECT_FALSE(results.next());
+}
+
+TEST_F(ProcessPool, maxtasksperchild_counts_chunks) {
+    Pool pool(1, {.maxtasksperchild = 2});
+    std::map<int, int> chunks;
+    for (int i = 0; i < 10; ++i) ++chunks[pool.apply([] { return ::getpid(); })];
+    EXPECT_EQ(chunks.size(), 5U);
+    for (const auto& [pid, n] : chunks) EXPECT_EQ(n, 2) << pid;
+}
+
+int prepared = 0;
+
+TEST_F(ProcessPool, the_initializer_runs_first_in_each_worker) {
+    Pool pool(2, {.initializer = {[](int a, const std::string& b) { prepared = a + std::stoi(b); }, 40, "2"}});
+    for (int i = 0; i < 20; ++i) ASSERT_EQ(pool.apply([] { return prepared; }), 42);
+    EXPECT_EQ(prepared, 0);
+}
+
+TEST_F(ProcessPool, a_task_that_takes_too_long_is_ended_alone) {
+    Pool pool(2, {.task_timeout = 100ms});
+    auto slow = pool.apply_async([] { ::pause(); });
+    auto quick = pool.apply_async(square, std::tuple(3));
+    EXPECT_EQ(quick.get(), 9);
+    EXPECT_THROW(slow.get(10s), TimeoutError);
+    EXPECT_EQ(pool.apply(square, 4), 16);
+}
+
+TEST_F(ProcessPool, retries_begin_a_task_anew_that_its_worker_died_with) {
+    Pool pool(2, {.retries = 2});
+    EXPECT_THROW(pool.apply([] { ::raise(SIGKILL); }), WorkerDied);
+    try {
+        pool.apply([] { ::raise(SIGKILL); });
+    } catch (const WorkerDied& e) {
+        EXPECT_EQ(e.death().attempt, 3U);
+    }
+    EXPECT_EQ(pool.apply(square, 4), 16);
+}
+
+TEST_F(ProcessPool, large_arguments_and_results_come_whole) {
+    Pool pool(2);
+    for (const std::size_t n :
+         {std::size_t{0}, std::size_t{1}, std::size_t{24}, std::size_t{25}, std::size_t{65535}, std::size_t{65536},
+          std::size_t{131000}, std::size_t{131056}, std::size_t{131072}, std::size_t{524288}, std::size_t{5'000'001}}) {
+        std::string text(n, 'q');
+        if (n > 0) text[n / 2] = '!';
+        EXPECT_EQ(pool.apply([](std::string s) { return s + "."; }, text), text + ".") << n;
+    }
+}
+
+TEST_F(ProcessPool, tasks_behind_a_slow_one_are_run_elsewhere) {
+    Pool pool(2);
+    std::vector<AsyncResult<int>> all;
+    // Quick ones first: many are handed out ahead then.
+    for (int i = 0; i < 5000; ++i) all.push_back(pool.apply_async(square, std::tuple(i)));
+    auto slow = pool.apply_async([] { ::pause(); });
+    for (int i = 0; i < 5000; ++i) all.push_back(pool.apply_async(square, std::tuple(i)));
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        ASSERT_TRUE(all[i].wait(20s)) << i;
+        const int x = static_cast<int>(i % 5000);
+        ASSERT_EQ(all[i].get(), x * x);
+    }
+    EXPECT_FALSE(slow.ready());
+}
+
+TEST_F(ProcessPool, callbacks_run_before_the_result_is_ready) {
+    Pool pool(2);
+    std::atomic<int> sum{0}, errors{0};
+    std::vector<AsyncResult<int>> all;
+    for (int i = 0; i < 10; ++i)
+        all.push_back(pool.apply_async(square, std::tuple(i), {.callback = [&](int x) { sum += x; }}));
+    auto bad = pool.apply_async([]() -> int { throw std::runtime_error("no"); }, {},
+                                {.error_callback = [&](const std::exception_ptr&) { ++errors; }});
+    for (auto& one : all) one.wait();
+    EXPECT_EQ(sum, 285);
+    EXPECT_THROW(bad.get(), std::runtime_error);
+    EXPECT_EQ(errors, 1);
+    EXPECT_FALSE(bad.successful());
+}
+
+} // namespace
+} // namespace sennit::multiprocessing
