@@ -58,6 +58,7 @@ Pool::~Pool() {
     if (!pool_->is_owner()) return; // of a fork's copy nothing has to end
     pool_->terminate();
     if (!pool_->is_server()) detail::wait_for_end(*pool_);
+    pool_->leave();
 }
 
 void Pool::close() { pool_->close(); }

@@ -27,6 +27,7 @@ ProcessPoolExecutor::~ProcessPoolExecutor() {
     if (!pool_->is_owner()) return; // of a fork's copy nothing has to end
     pool_->close();
     if (!pool_->is_server()) multiprocessing::detail::wait_for_end(*pool_);
+    pool_->leave();
 }
 
 void ProcessPoolExecutor::shutdown(ShutdownOptions options) {

@@ -29,7 +29,6 @@
 #include <algorithm>
 #include <csignal>
 #include <cstring>
-#include <sys/uio.h>
 #include <vector>
 
 namespace sennit::multiprocessing::detail {

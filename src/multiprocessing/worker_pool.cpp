@@ -43,7 +43,6 @@
 #include <cstring>
 #include <limits>
 #include <string>
-#include <sys/uio.h>
 #include <unordered_map>
 #include <utility>
 
@@ -237,9 +236,8 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
 
     void start() {
         self_ = shared_from_this(); // till the server ends
-        pthread_t thread{};
         const int error = os::start_thread(
-            thread,
+            thread_,
             [](void* self) -> void* {
                 auto* const pool = static_cast<WorkerPoolImpl*>(self);
                 const auto keep = std::move(pool->self_);
@@ -251,7 +249,6 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
             self_.reset();
             throw OSError(error, "a pool of processes cannot start its thread");
         }
-        os::detach_thread(thread);
     }
 
     // ---- the face
@@ -286,7 +283,9 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
             os::MutexGuard guard(mutex_);
             if (server_awake_.load(memory_order_relaxed) || helped_ || done(job)) return;
             worker = job.worker_;
-            if (!worker || worker->dead || worker->first == worker->next || worker->slot(worker->first) != &job) return;
+            if (!worker || worker->dead || worker->outgoing || worker->revoking || !waiting_.empty() ||
+                worker->first == worker->next || worker->slot(worker->first) != &job)
+                return;
             helped_ = worker;
             worker->page->parent_bell.store(bell_awake, memory_order_relaxed); // nobody need ring: this one looks
         }
@@ -303,7 +302,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
             if (came) take_results(*worker, outcomes, now);
             // s1, s2: as before a sleep, since the server sleeps.
             worker->page->parent_bell.exchange(bell_asleep, memory_order_acq_rel);
-            if (worker->results.has_more() || worker->dead) ring_self();
+            if (has_news(*worker) || worker->dead || worker->outgoing || !waiting_.empty()) ring_self();
             if (came) hand_out(outcomes);
             if (needs_server()) ring_self();
         }
@@ -336,6 +335,12 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
     [[nodiscard]] sync::Event& ended() noexcept override { return ended_; }
     [[nodiscard]] bool is_server() const noexcept override {
         return server_id_.load(memory_order_relaxed) == os::current_thread_id();
+    }
+    void leave() noexcept override {
+        if (is_server())
+            os::detach_thread(thread_);
+        else
+            os::join_thread(thread_);
     }
     [[nodiscard]] std::size_t processes() const noexcept override { return options_.processes; }
     [[nodiscard]] bool is_owner() const noexcept override { return owner_ == os::process_id(); }
@@ -377,7 +382,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
             if (over) break;
             if (patience_.look(true, [this] { return something_came(); })) continue;
             Deadline until = forever;
-            if (!go_to_sleep(until)) continue;
+            if (!go_to_sleep(until, outcomes)) continue;
             const std::int64_t began = base::monotonic_ns();
             const int n = epoll_.wait(events, until);
             patience_.learn(base::monotonic_ns() - began);
@@ -401,7 +406,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
     }
 
     // Says that it sleeps, and looks once more (6). False: there is something to do.
-    bool go_to_sleep(Deadline& until) noexcept {
+    bool go_to_sleep(Deadline& until, Outcomes& outcomes) noexcept {
         os::MutexGuard guard(mutex_);
         server_awake_.store(false, memory_order_seq_cst); // meets submit()'s load
         bool stay = false;
@@ -414,8 +419,14 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
             if (w->dead) stay = true;
             if (w.get() == helped_) continue;
             w->page->parent_bell.exchange(bell_asleep, memory_order_acq_rel); // s1; meets ring_parent()
-            if (w->results.has_more()) stay = true;                           // s2
+            if (has_news(*w)) stay = true;                                    // s2
             if (w->deadline_ns > 0) next = std::min(next, w->deadline_ns);
+        }
+        // s2 as well: there may be room now that was not there before.
+        if (!stay && (!waiting_.empty() || sends_pieces())) {
+            const std::size_t before = waiting_.size();
+            hand_out(outcomes);
+            stay = !outcomes.empty() || waiting_.size() != before;
         }
         if (waits_behind_somebody()) next = std::min(next, base::monotonic_ns() + stuck_ns);
         if (retry_start_ns_ > 0) next = std::min(next, retry_start_ns_);
@@ -425,6 +436,15 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
         }
         if (next != std::numeric_limits<std::int64_t>::max()) until = Deadline::at_monotonic_ns(next);
         return true;
+    }
+    // What a worker has rung for, or will have.
+    [[nodiscard]] static bool has_news(const PoolWorker& w) noexcept {
+        // acquire: meets the worker's store when it has passed over what was taken back.
+        return w.results.has_more() ||
+               (w.revoking && w.count() == 0 && !(w.page->claim.load(memory_order_acquire) & claim_revoked));
+    }
+    [[nodiscard]] bool sends_pieces() const noexcept {
+        return std::any_of(workers_.begin(), workers_.end(), [](auto& w) { return w->outgoing != nullptr; });
     }
     void note(std::uint64_t tag) noexcept {
         std::uint64_t drained = 0;
@@ -1021,7 +1041,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
     // Whether the server has something to do of which nobody else tells it.
     [[nodiscard]] bool needs_server() const noexcept {
         return (!waiting_.empty() && (broken_ || living() < options_.processes)) || options_.task_timeout_ns > 0 ||
-               waits_behind_somebody();
+               options_.max_jobs_per_worker > 0 || waits_behind_somebody();
     }
 
     std::unique_ptr<PoolWorker> make_worker() {
@@ -1102,6 +1122,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
     os::Fd own_bell_;
     const int owner_;
     std::shared_ptr<WorkerPoolImpl> self_;
+    pthread_t thread_{};
     sync::Event ended_;
 
     mutable os::Mutex inbox_mutex_; // taken last

@@ -120,6 +120,8 @@ class WorkerPool {
     [[nodiscard]] virtual bool closed() const noexcept = 0;
     /// Set when all workers are gone after close() or terminate().
     [[nodiscard]] virtual sync::Event& ended() noexcept = 0;
+    /// By the owner, once, at last: waits for the pool's thread, which has set ended(), unless it is the caller.
+    virtual void leave() noexcept = 0;
     /// Whether the calling thread is the one that serves the pool: a callback.
     [[nodiscard]] virtual bool is_server() const noexcept = 0;
     [[nodiscard]] virtual std::size_t processes() const noexcept = 0;
