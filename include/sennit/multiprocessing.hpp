@@ -13,6 +13,7 @@
 #include <sennit/multiprocessing/errors.hpp>
 #include <sennit/multiprocessing/event.hpp>
 #include <sennit/multiprocessing/lock.hpp>
+#include <sennit/multiprocessing/process.hpp>
 #include <sennit/multiprocessing/rlock.hpp>
 #include <sennit/multiprocessing/semaphore.hpp>
 #include <sennit/multiprocessing/shareable_list.hpp>

@@ -80,6 +80,16 @@ int flush(int code) noexcept {
     return code == 0 ? code_of_flush_failure : code;
 }
 
+// A copy of a program in its midst: its atexit functions and static objects are the parent's to end.
+[[noreturn]] void end_copy(int code) {
+    threading::detail::Threads::end_of_process();
+    end_children();
+    if (forkserver_pid() != 0) stop_forkserver();
+    code = flush(code);
+    std::fflush(nullptr);
+    os::exit_now(code);
+}
+
 struct Run {
     CargoReader& cargo;
     Entry entry;
@@ -123,6 +133,7 @@ void run_child(Start start, bool by_fork) {
         me.is_child = true;
         me.by_fork = by_fork;
         me.parent = start.header.parent;
+        if (by_fork) os::at_exit_with_code(end_copy); // exit() comes here first
         inherit_start_method(method);
         if (ignore_interrupt) ignored.emplace(SIGINT);
         const Entry entry = unpack_entry(preparation);
@@ -141,13 +152,7 @@ void run_child(Start start, bool by_fork) {
         print_exception(stack);
     }
     if (!by_fork) std::exit(flush(code)); // threads, atexit, children, the rest of the output: P25
-    // A copy of a program in its midst: its atexit functions and static objects are the parent's to end.
-    threading::detail::Threads::end_of_process();
-    end_children();
-    if (forkserver_pid() != 0) stop_forkserver();
-    code = flush(code);
-    std::fflush(nullptr);
-    os::exit_now(code);
+    end_copy(code);
 }
 
 } // namespace sennit::multiprocessing::detail

@@ -3,11 +3,11 @@
 
 #include <sennit/os/fd.hpp>
 #include <sennit/os/mutex.hpp>
+#include <sennit/os/packet.hpp>
 #include <sennit/os/spawn.hpp>
 
 #include <span>
 #include <sys/types.h>
-#include <sys/uio.h>
 
 namespace sennit::multiprocessing::detail {
 

@@ -175,6 +175,11 @@ pid_t parent_id() noexcept { return ::getppid(); }
 
 int lead_process_group() noexcept { return ::setpgid(0, 0) == 0 ? 0 : errno; }
 
+int at_exit_with_code(void (*run)(int code)) noexcept {
+    const auto call = [](int code, void* argument) { reinterpret_cast<void (*)(int)>(argument)(code); };
+    return ::on_exit(call, reinterpret_cast<void*>(run)) == 0 ? 0 : ENOMEM;
+}
+
 void exit_now(int code) noexcept { ::_exit(code); }
 
 // ---- Lifeline

@@ -44,7 +44,9 @@ int thread_count() noexcept;
 pid_t parent_id() noexcept;
 /// A process group of its own for this process. 0 or an errno.
 int lead_process_group() noexcept;
-/// exit(3) and _exit(2).
+/// exit() calls run(code) before what atexit() was told till now. 0 or an errno.      Source: on_exit(3)
+int at_exit_with_code(void (*run)(int code)) noexcept;
+/// _exit(2).
 [[noreturn]] void exit_now(int code) noexcept;
 
 /// A pipe by whose end other processes learn that this one has ended, in whichever way.
