@@ -9,9 +9,11 @@
 #include <sennit/multiprocessing/cargo.hpp>
 #include <sennit/multiprocessing/child.hpp>
 #include <sennit/multiprocessing/condition.hpp>
+#include <sennit/multiprocessing/connection.hpp>
 #include <sennit/multiprocessing/entry.hpp>
 #include <sennit/multiprocessing/errors.hpp>
 #include <sennit/multiprocessing/event.hpp>
+#include <sennit/multiprocessing/listener.hpp>
 #include <sennit/multiprocessing/lock.hpp>
 #include <sennit/multiprocessing/process.hpp>
 #include <sennit/multiprocessing/rlock.hpp>
