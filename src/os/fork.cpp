@@ -229,7 +229,8 @@ int Lifeline::die_with(int read_end, Fd& watch) noexcept {
     // Opened anew: who is sent the signal belongs to the opening, which siblings would share.
     Fd own(::open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
     if (!own) return errno;
-    if (::fcntl(own.get(), F_SETOWN, ::getpid()) != 0 || ::fcntl(own.get(), F_SETSIG, SIGKILL) != 0 ||
+    const pid_t me = ::getpid();
+    if (::fcntl(own.get(), F_SETOWN, ::getpgrp() == me ? -me : me) != 0 || ::fcntl(own.get(), F_SETSIG, SIGKILL) != 0 ||
         ::fcntl(own.get(), F_SETFL, O_NONBLOCK | O_ASYNC) != 0)
         return errno;
     pollfd end{own.get(), 0, 0};

@@ -12,7 +12,7 @@ root=$(cd "$(dirname "$(readlink -f "$0")")/../.." && pwd)
 . "$root/tools/doors.sh"
 
 declare -A about=(
-    [F6]="map SIGKILLed: no orphan" [F14]="no room on the disk, or in /dev/shm" [F9]="processes refused to map"
+    [F6]="map, or a parent, SIGKILLed: no orphan" [F7]="zygote killed" [F14]="no room on the disk, or in /dev/shm" [F9]="processes refused"
     [F10]="pools nested 3 deep, the middle one ends"
     [F13]="holder or waiter of a shared primitive killed" [F15]="8 processes create one name"
     [F16]="owner and attachers of a name leave or die"
@@ -27,7 +27,7 @@ declare -A about=(
 )
 # Suites that belong to a fault without carrying its number.
 declare -A also=([F29]="Million.*:Race.*:QueueRace.*:*QueueStress.*" [F31]="*Linearizability.*")
-order=(F6 F9 F10 F13 F14 F15 F16 F17 F18 F19 F21 F23 F24 F25 F26 F27 F28 F29 F30 F31 F32 F33 F36 F37 F38 F42 F43)
+order=(F6 F7 F9 F10 F13 F14 F15 F16 F17 F18 F19 F21 F23 F24 F25 F26 F27 F28 F29 F30 F31 F32 F33 F36 F37 F38 F42 F43)
 programs=(faults_test stress_test conformance_test tools_test)
 
 verbose=

@@ -57,7 +57,8 @@ class Lifeline {
   public:
     /// The end that tells; only this process may have the other one. Made at the first call. Throws OSError.
     static int read_end();
-    /// In a child that has `read_end`: it is killed (SIGKILL) when who made the pipe ends; at once, if that has ended. 0 or an errno.
+    /// In a child that has `read_end`: it is killed (SIGKILL) when who made the pipe ends, and with it all who are in its process group
+    /// if it leads one; at once, if that has ended. 0 or an errno.
     /// The descriptor that must stay open for that is left in `watch`.
     static int die_with(int read_end, Fd& watch) noexcept;
 };
