@@ -117,7 +117,7 @@ void TaskBase::drop_error() noexcept {
     std::destroy_at(std::launder(reinterpret_cast<std::exception_ptr*>(&(Ready::next))));
 }
 
-void TaskBase::start(detail::PromiseBase& root) noexcept {
+void TaskBase::start(detail::PromiseBase& root, bool eagerly) noexcept {
     leaf_ = sync::detail::continuation_of(std::coroutine_handle<detail::PromiseBase>::from_promise(root), {});
     root.set_root();
     // relaxed, and no read-modify-write: nobody else knows this task yet.
@@ -125,7 +125,10 @@ void TaskBase::start(detail::PromiseBase& root) noexcept {
     EventLoop& l = loop();
     l.agents().add(*this);
     l.set_closer(detail::end_tasks);
-    l.post_from_anywhere(*this);
+    if (eagerly && EventLoop::running_or_null() == &l)
+        step(detail::running_task());
+    else
+        l.post_from_anywhere(*this);
 }
 
 std::string TaskBase::name() const {
@@ -241,7 +244,7 @@ void TaskBase::on_run(loop::Ready& r) noexcept {
         self.step();
 }
 
-void TaskBase::step() noexcept {
+void TaskBase::step(const TaskBase* stepping_before) noexcept {
     // In a wait it is put on the ready list only once that has been settled.
     if (wait::Pause* const w = current_wait()) {
         if (!w->has_steps())
@@ -268,7 +271,7 @@ void TaskBase::step() noexcept {
     }
     l.set_stepping(this);
     if (!ended_) sync::detail::coroutine_of(leaf_).resume(); // a root that ends sets ended_, and itself as the leaf
-    l.set_stepping(nullptr);
+    l.set_stepping(stepping_before);
     if (start != 0) [[unlikely]]
         l.ran_since(start, "task", name());
     const bool ended = ended_;

@@ -141,8 +141,8 @@ class TaskBase : public detail::TaskAgent, public loop::TimedReady {
   protected:
     TaskBase(EventLoop& loop, std::string_view name);
     virtual ~TaskBase();
-    /// Schedules the first step. `root` writes to the result that belongs to this.
-    void start(detail::PromiseBase& root) noexcept;
+    /// Schedules the first step, or makes it. `root` writes to the result that belongs to this.
+    void start(detail::PromiseBase& root, bool eagerly) noexcept;
     /// Destroys the callable of create_task(f, args…).
     virtual void drop_call() noexcept {}
     /// Puts an error in place of a result: cancelled before the first step.
@@ -164,7 +164,7 @@ class TaskBase : public detail::TaskAgent, public loop::TimedReady {
     struct Extra;
     static void on_run(loop::Ready& r) noexcept;
     void on_timer() noexcept;
-    void step() noexcept;
+    void step(const TaskBase* stepping_before = nullptr) noexcept;
     void finish() noexcept;
     void last_owner_left() noexcept;
     Extra& extra();
@@ -298,10 +298,10 @@ class TaskState : public TaskBase {
     TaskState(EventLoop& loop, std::string_view name) : TaskBase(loop, name) {}
     Slot<T>& slot() noexcept { return slot_; }
     [[nodiscard]] std::exception_ptr stored_error() const noexcept override { return slot_.error(); }
-    void start_with(Coro<T>&& coro) noexcept {
+    void start_with(Coro<T>&& coro, bool eagerly) noexcept {
         const auto root = coro.release();
         root.promise().set_slot(&slot_);
-        start(root.promise());
+        start(root.promise(), eagerly);
     }
 
   protected:
@@ -318,7 +318,7 @@ class TaskState<void> : public TaskBase {
     TaskState(EventLoop& loop, std::string_view name) : TaskBase(loop, name) {}
     ~TaskState() override { drop_error(); }
     [[nodiscard]] std::exception_ptr stored_error() const noexcept override { return kept_error(); }
-    void start_with(Coro<void>&& coro) noexcept { start(coro.release().promise()); }
+    void start_with(Coro<void>&& coro, bool eagerly) noexcept { start(coro.release().promise(), eagerly); }
     /// Throws the error.
     void result() const {
         if (const std::exception_ptr error = kept_error()) [[unlikely]]
@@ -337,8 +337,8 @@ class TaskOfCall final : public TaskState<T> {
     TaskOfCall(EventLoop& loop, std::string_view name, G&& f, Given&&... args)
         : TaskState<T>(loop, name), call_(std::forward<G>(f), std::forward<Given>(args)...) {}
     ~TaskOfCall() override { drop_call(); }
-    void call_and_start() {
-        this->start_with(std::apply([](F& f, Args&... args) { return std::invoke(f, args...); }, call_));
+    void call_and_start(bool eagerly) {
+        this->start_with(std::apply([](F& f, Args&... args) { return std::invoke(f, args...); }, call_), eagerly);
     }
 
   private:
@@ -422,13 +422,16 @@ class Task : public TaskRef {
 
 struct TaskOptions {
     std::string_view name = {};
+    /// The first step is made at once, within create_task(), where that is called on the thread of the running loop: what needs not
+    /// wait is done when it returns.      Python: asyncio.eager_task_factory
+    bool eager_start = false;
 };
 
 /// Schedules a coroutine on `loop`, which runs on this thread or does not run yet. Its first step is in the loop's next turn.
 template <class T>
 Task<T> create_task_on(EventLoop& loop, Coro<T> coro, TaskOptions options = {}) {
     Task<T> task(new detail::TaskState<T>(loop, options.name));
-    task.state().start_with(std::move(coro));
+    task.state().start_with(std::move(coro), options.eager_start);
     return task;
 }
 /// The same on the loop that runs on this thread. Throws UsageError when there is none.     Python: asyncio.create_task
@@ -445,7 +448,7 @@ auto create_task_on(EventLoop& loop, TaskOptions options, F&& f, Args&&... args)
     using State = detail::TaskOfCall<T, std::decay_t<F>, std::decay_t<Args>...>;
     auto* state = new State(loop, options.name, std::forward<F>(f), std::forward<Args>(args)...);
     Task<T> task(state);
-    state->call_and_start();
+    state->call_and_start(options.eager_start);
     return task;
 }
 template <class F, class... Args>

@@ -1,11 +1,14 @@
 #include <sennit/asyncio/runner.hpp>
 #include <sennit/asyncio/sleep.hpp>
 #include <sennit/asyncio/task.hpp>
+#include <sennit/asyncio/task_group.hpp>
 #include <sennit/base/errors.hpp>
+#include <sennit/base/exception_group.hpp>
 #include <sennit/sync.hpp>
 
 #include <gtest/gtest.h>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -108,6 +111,63 @@ TEST(Task, a_lambdas_captures_live_as_long_as_its_task) {
         EXPECT_EQ(co_await task, 7);
         EXPECT_EQ(kept.use_count(), 1); // though the handle lives
     });
+}
+
+TEST(Task, an_eager_start_makes_the_first_step_within_create_task) {
+    run([]() -> Coro<> {
+        const TaskRef me = current_task();
+        std::string log;
+        auto quick = [&](int value) -> Coro<int> {
+            log += current_task().name() + ' ';
+            if (value < 0) throw std::runtime_error("at once");
+            co_return value;
+        };
+        Task<int> done = create_task(quick(1), {.name = "first", .eager_start = true});
+        EXPECT_TRUE(done.done());
+        EXPECT_EQ(done.result(), 1);
+        EXPECT_EQ(current_task(), me);
+        Task<int> failed = create_task({.eager_start = true}, quick, -1);
+        EXPECT_THROW(failed.result(), std::runtime_error);
+        EXPECT_EQ(all_tasks().size(), 1U);
+
+        sync::Event event;
+        auto waits = [&]() -> Coro<int> {
+            log += "begins ";
+            co_await event.async_wait();
+            Task<int> inner = create_task(quick(2), {.name = "inner", .eager_start = true});
+            EXPECT_TRUE(inner.done());
+            co_return co_await inner;
+        };
+        Task<int> pending = create_task({.name = "pending", .eager_start = true}, waits);
+        log += "created ";
+        EXPECT_FALSE(pending.done());
+        EXPECT_EQ(pending.stack().size(), 1U);
+        event.set();
+        EXPECT_EQ(co_await pending, 2);
+        EXPECT_EQ(log, "first Task-" + std::to_string(failed.id()) + " begins created inner ");
+
+        Task<int> cancelled = create_task({.eager_start = true}, [&]() -> Coro<int> {
+            current_task().cancel();
+            co_await sleep(0s);
+            co_return 0;
+        });
+        EXPECT_THROW(co_await cancelled, CancelledError);
+        const auto group = [&]() -> Coro<> {
+            co_await TaskGroup::run(
+                [&](TaskGroup& g) { g.create_task(quick(-1), {.name = "child", .eager_start = true}); });
+        };
+        EXPECT_THROW(co_await group(), ExceptionGroup);
+    });
+    // No loop runs yet: the first step is the loop's.
+    EventLoop loop;
+    bool ran = false;
+    Task<> later = create_task_on(loop, {.eager_start = true}, [&]() -> Coro<> {
+        ran = true;
+        co_return;
+    });
+    EXPECT_FALSE(ran);
+    loop.run_until_complete(later);
+    EXPECT_TRUE(ran);
 }
 
 TEST(Task, cancel_before_the_first_step_means_that_the_body_never_runs) {
