@@ -87,8 +87,8 @@ void serve_raw_epoll() {
     }
 }
 
-// Multishot accept, multishot receive into a ring of provided buffers.
-void serve_raw_uring() {
+// Multishot accept; receives are multishot into a ring of provided buffers, or one after the other into a buffer of each connection.
+void serve_raw_uring(bool multishot) {
     constexpr unsigned buffers = 2048, bytes = 2048;
     enum Kind : std::uint64_t { accept, receive, send };
     const int listener = listen_anywhere(false);
@@ -126,8 +126,14 @@ void serve_raw_uring() {
         next(accept, listener, 0,
              [&](io_uring_sqe* e) { ::io_uring_prep_multishot_accept(e, listener, nullptr, nullptr, 0); });
     };
+    std::vector<std::array<char, buffer_bytes>> own(multishot ? 0 : 4096); // by descriptor
     const auto arm_receive = [&](int fd) {
         next(receive, fd, 0, [&](io_uring_sqe* e) {
+            if (!multishot) {
+                ::io_uring_prep_recv(e, fd, own.at(static_cast<std::size_t>(fd)).data(), buffer_bytes, 0);
+                e->ioprio |= IORING_RECVSEND_POLL_FIRST; // it has just been emptied
+                return;
+            }
             ::io_uring_prep_recv_multishot(e, fd, nullptr, 0, 0);
             e->flags |= IOSQE_BUFFER_SELECT;
             e->buf_group = 0;
@@ -148,7 +154,11 @@ void serve_raw_uring() {
                 if (!more) arm_accept();
                 break;
             case receive:
-                if (entry->res > 0) {
+                if (entry->res > 0 && !multishot) {
+                    const auto length = static_cast<std::size_t>(entry->res);
+                    const char* const from = own[static_cast<std::size_t>(fd)].data();
+                    next(send, fd, 0, [&](io_uring_sqe* e) { ::io_uring_prep_send(e, fd, from, length, 0); });
+                } else if (entry->res > 0) {
                     const unsigned id = entry->flags >> IORING_CQE_BUFFER_SHIFT;
                     const auto length = static_cast<std::size_t>(entry->res);
                     next(send, fd, id, [&](io_uring_sqe* e) { ::io_uring_prep_send(e, fd, memory_of(id), length, 0); });
@@ -160,6 +170,10 @@ void serve_raw_uring() {
                 }
                 break;
             default: {
+                if (!multishot) {
+                    arm_receive(fd);
+                    break;
+                }
                 const unsigned id = static_cast<unsigned>(entry->user_data >> 32) & 0xffffff;
                 ::io_uring_buf_ring_add(provided, memory_of(id), bytes, static_cast<unsigned short>(id), mask, 0);
                 ::io_uring_buf_ring_advance(provided, 1);
@@ -263,7 +277,8 @@ void serve_libuv() {
 
 int serve(const std::string& kind) {
     if (kind == "raw-epoll") serve_raw_epoll();
-    if (kind == "raw-io_uring") serve_raw_uring();
+    if (kind == "raw-io_uring") serve_raw_uring(true);
+    if (kind == "raw-io_uring-single") serve_raw_uring(false);
     if (kind == "sennit-epoll") serve_sennit("epoll");
     if (kind == "sennit-io_uring") serve_sennit("io_uring");
     if (kind == "asio") serve_asio();
@@ -423,6 +438,7 @@ int main(int argc, char** argv) {
     std::vector<Contender> contenders{
         {"raw epoll (limit)", {self, "--serve", "raw-epoll"}},
         {"raw io_uring, multishot", {self, "--serve", "raw-io_uring"}},
+        {"raw io_uring, single receives", {self, "--serve", "raw-io_uring-single"}},
         {"sennit coroutines on epoll", {self, "--serve", "sennit-epoll"}},
         {"sennit coroutines on io_uring", {self, "--serve", "sennit-io_uring"}},
         {"Asio awaitables", {self, "--serve", "asio"}},

@@ -170,6 +170,23 @@ TEST(Task, an_eager_start_makes_the_first_step_within_create_task) {
     EXPECT_TRUE(ran);
 }
 
+TEST(Task, a_sleep_of_no_time_or_less_is_one_turn) {
+    run([]() -> Coro<> {
+        std::string log;
+        auto sleeps = [&](char name, std::chrono::seconds time) -> Coro<> {
+            for (int i = 0; i < 3; ++i) {
+                log += name;
+                co_await sleep(time);
+            }
+        };
+        Task<> a = create_task(sleeps('a', 0s)), b = create_task(sleeps('b', -1s)), c = create_task(sleeps('c', -24h));
+        co_await a;
+        co_await b;
+        co_await c;
+        EXPECT_EQ(log, "abcabcabc");
+    });
+}
+
 TEST(Task, cancel_before_the_first_step_means_that_the_body_never_runs) {
     bool ran = false;
     run([&]() -> Coro<> {

@@ -105,6 +105,23 @@ TEST(EventLoop, callbacks_of_many_threads_arrive_each_thread_in_its_order) {
     }
 }
 
+TEST(EventLoop, of_all_who_put_something_in_while_it_sleeps_one_owes_the_wake) {
+    Inbox inbox;
+    Ready first, second, third;
+    EXPECT_FALSE(inbox.put(first)) << "it runs: it comes by itself";
+    EXPECT_FALSE(inbox.begin_sleep()) << "there is something to take";
+    ReadyList list;
+    inbox.take(list);
+    EXPECT_EQ(list.pop_front(), &first);
+    EXPECT_TRUE(inbox.begin_sleep());
+    EXPECT_TRUE(inbox.put(first));
+    EXPECT_FALSE(inbox.put(second));
+    EXPECT_FALSE(inbox.put(third));
+    EXPECT_TRUE(inbox.end_sleep()) << "a wake is on its way";
+    inbox.take(list);
+    for (Ready* one : {&first, &second, &third}) EXPECT_EQ(list.pop_front(), one);
+}
+
 TEST(EventLoop, a_thread_that_sleeps_in_its_loop_is_in_the_list_of_agents) {
     EventLoop loop;
     std::thread thread([&] { loop.run_forever(); });

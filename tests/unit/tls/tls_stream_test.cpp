@@ -2,12 +2,14 @@
 #include "certificates.hpp"
 #include "support/cancel_everywhere.hpp"
 #include "support/on_both_pollers.hpp"
+#include "support/virtual_clock.hpp"
 
 #include <sennit/asyncio/connection.hpp>
 #include <sennit/asyncio/process.hpp>
 #include <sennit/asyncio/server.hpp>
 #include <sennit/os/socket_setup.hpp>
 #include <sennit/ssl.hpp>
+#include <sennit/sync/event.hpp>
 
 #include <csignal>
 #include <gmock/gmock.h>
@@ -136,6 +138,56 @@ TEST(TlsStream, a_server_survives_clients_that_speak_something_else_or_nothing) 
             EXPECT_THAT(e.what(), HasSubstr("handshake took too long"));
         }
         EXPECT_TRUE(late);
+    });
+}
+
+TEST(TlsStream, a_handshake_has_60_seconds_and_a_farewell_30) {
+    const SSLContext server_context = server_with(testing::good());
+    const SSLContext client_context = client_that_trusts_the_ca();
+    testing::VirtualClock clock;
+    on_both_pollers([&]() -> Coro<> {
+        auto turns = []() -> Coro<> {
+            for (int i = 0; i < 50; ++i) co_await sleep(0s);
+        };
+        sync::Event heard, over;
+        auto says_nothing = [&](StreamReader reader, StreamWriter) -> Coro<> {
+            co_await reader.readexactly(1);
+            heard.set();
+            co_await over.async_wait();
+        };
+        Server silent = co_await start_server(says_nothing, "127.0.0.1", 0);
+        ConnectOptions tls;
+        tls.ssl = client_context;
+        auto connects = create_task(open_connection("127.0.0.1", silent.port(), tls));
+        co_await heard.async_wait();
+        clock.advance(59s);
+        co_await turns();
+        EXPECT_FALSE(connects.done());
+        clock.advance(2s);
+        EXPECT_THROW(co_await connects, TimeoutError);
+
+        auto never_reads = [&](StreamReader, StreamWriter writer) -> Coro<> {
+            writer.write("x");
+            co_await over.async_wait();
+        };
+        Server server = co_await start_server(never_reads, "127.0.0.1", 0, {.ssl = server_context});
+        auto [reader, writer] = co_await open_connection("127.0.0.1", server.port(), tls);
+        EXPECT_EQ(co_await reader.readexactly(1), "x");
+        writer.close();
+        auto closes = create_task([&w = writer]() -> Coro<> { co_await w.wait_closed(); });
+        co_await turns();
+        clock.advance(29s);
+        co_await turns();
+        EXPECT_FALSE(closes.done()) << "the other side may still say farewell";
+        clock.advance(2s);
+        co_await closes.async_join();
+        EXPECT_TRUE(writer.is_closing());
+        over.set();
+        for (Server* one : {&silent, &server}) {
+            one->close();
+            one->abort_clients();
+            co_await one->wait_closed();
+        }
     });
 }
 
