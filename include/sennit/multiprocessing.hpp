@@ -16,10 +16,12 @@
 #include <sennit/multiprocessing/listener.hpp>
 #include <sennit/multiprocessing/lock.hpp>
 #include <sennit/multiprocessing/process.hpp>
+#include <sennit/multiprocessing/queue.hpp>
 #include <sennit/multiprocessing/rlock.hpp>
 #include <sennit/multiprocessing/semaphore.hpp>
 #include <sennit/multiprocessing/shareable_list.hpp>
 #include <sennit/multiprocessing/shared_memory.hpp>
+#include <sennit/multiprocessing/shared_memory_manager.hpp>
 #include <sennit/multiprocessing/sharedctypes.hpp>
 
 namespace sennit::multiprocessing {

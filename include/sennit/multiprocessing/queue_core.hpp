@@ -1,0 +1,118 @@
+// What Queue, JoinableQueue and SimpleQueue have in common: messages in a file in memory. See src/multiprocessing/queue_core.cpp.
+#pragma once
+
+#include <sennit/multiprocessing/cargo.hpp>
+#include <sennit/multiprocessing/shared_wait.hpp>
+#include <sennit/os/fd.hpp>
+#include <sennit/sync/awaitable.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <span>
+
+namespace sennit::multiprocessing {
+
+class QueueCore {
+  public:
+    /// Throws OSError. maxsize <= 0: none.
+    explicit QueueCore(std::int64_t maxsize);
+    /// The one in this file. Throws OSError, CargoError.
+    explicit QueueCore(os::Fd file);
+    QueueCore(const QueueCore&) = delete;
+    QueueCore& operator=(const QueueCore&) = delete;
+    ~QueueCore();
+
+    [[nodiscard]] std::uint64_t size() const noexcept;
+    [[nodiscard]] std::uint64_t maxsize() const noexcept;
+    /// One item less to be done. False: there is none.
+    bool task_done();
+    [[nodiscard]] std::uint64_t unfinished() const noexcept;
+    [[nodiscard]] int fd() const noexcept { return file_.get(); }
+
+    class PutOp;
+    class GetOp;
+    class JoinOp;
+
+    struct Shared;
+    struct State;
+    struct End;
+    struct Values;
+
+  private:
+    void map_control();
+    [[nodiscard]] std::byte* at(std::uint64_t position);
+    std::byte* chunk(std::uint64_t number);
+    void put(const CargoWriter& cargo, bool& wake);
+
+    os::Fd file_;
+    Shared* shared_ = nullptr;
+    // Where each chunk of the file is mapped here; set once.
+    struct Mapped;
+    std::unique_ptr<Mapped> mapped_;
+};
+
+/// The wait of put(): for the writers' lock, and for room.
+class QueueCore::PutOp final : public SharedWait {
+  public:
+    PutOp(QueueCore& core, const CargoWriter& cargo, const wait::WaitSite& site) noexcept
+        : SharedWait(&core, site), core_(core), cargo_(cargo) {}
+    bool try_now(Deadline deadline);
+    bool step() noexcept override;
+    /// False: there was no room by the deadline.
+    bool finish(wait::Agent& me);
+
+  private:
+    bool attempt() noexcept;
+    QueueCore& core_;
+    const CargoWriter& cargo_;
+    std::exception_ptr error_;
+    std::uint32_t seen_ = 0; // of the word to sleep on
+    bool done_ = false, cancelled_ = false, slept_for_room_ = false;
+};
+
+/// The wait of get(): for the readers' lock, and for an item.
+class QueueCore::GetOp : public SharedWait {
+  public:
+    /// What is done with a message that lies in one piece: under the readers' lock, so no code of the user's.
+    using Take = void (*)(void* to, std::span<const std::byte> message);
+    GetOp(QueueCore& core, const wait::WaitSite& site, bool looks, Take take = nullptr, void* to = nullptr) noexcept
+        : SharedWait(&core, site), core_(core), take_(take), to_(to), looks_(looks) {}
+    bool try_now(Deadline deadline);
+    bool step() noexcept override;
+    /// False: there was no item by the deadline. Else it has been taken, or is in body().
+    bool finish_get(wait::Agent& me);
+    [[nodiscard]] CargoWriter& body() noexcept { return body_; }
+    [[nodiscard]] bool taken() const noexcept { return taken_; }
+
+  private:
+    struct Taken;
+    bool attempt() noexcept;
+    bool take(const Taken& values) noexcept;
+    QueueCore& core_;
+    Take take_;
+    void* to_;
+    CargoWriter body_;
+    std::exception_ptr error_;
+    std::int64_t slept_at_ = 0;
+    std::uint32_t seen_ = 0;
+    bool looks_, done_ = false, taken_ = false, cancelled_ = false, slept_for_item_ = false;
+};
+
+class QueueCore::JoinOp final : public SharedWait {
+  public:
+    JoinOp(QueueCore& core, const wait::WaitSite& site) noexcept : SharedWait(&core, site), core_(core) {}
+    bool try_now(Deadline deadline);
+    bool step() noexcept override;
+    bool finish(wait::Agent& me) {
+        if (cancelled_) me.throw_cancelled();
+        return done_;
+    }
+
+  private:
+    QueueCore& core_;
+    bool done_ = false, cancelled_ = false;
+};
+
+} // namespace sennit::multiprocessing

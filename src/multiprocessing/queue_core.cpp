@@ -1,0 +1,515 @@
+// A queue of messages in a file without a name, which nobody can leave torn.
+//
+// The file: the control block, then chunks. The messages are one stream of bytes; its positions only grow. The stream's chunk number n
+// lies in the file's chunk table[n]. A message is a header and its bytes, in one chunk if it fits into one at all.
+//
+//   put: under the writers' lock               get: under the readers' lock
+//   p1  room for it behind the tail            g1  is there an item between head and tail?
+//   p2  the bytes                              g2  copy its bytes
+//   p3  publish the tail                       g3  publish the head
+//   p4  unlock; wake a reader if one sleeps    g4  unlock; wake a writer if one sleeps
+//
+// Deaths. Nothing that lies behind the tail is ever read, and nothing between head and tail is changed but for g3 and p3. Each of those is
+// one store: the new state is written beside the old one, and then the end's word says which of the two holds. So who dies at
+// any instruction has put a whole item or none, and has taken it or not; the lock is robust, and whoever gets it after a death goes
+// on with what is there: there is nothing to repair. Who dies between p3 and p4 leaves sleepers, which look by themselves each 100 ms.
+//
+// Chunks are used again when head has left them: the last `chunks` entries of the table are all chunks that the file has, each once, in
+// the order of their use. So chunk n of the stream is that of n - chunks if head has left that, else a new one. `chunks` is
+// published with the tail: entries behind it are as if they were not there. A burst's memory is given back chunk by chunk.
+#include <sennit/multiprocessing/queue_core.hpp>
+
+#include "os/patience.hpp"
+
+#include <sennit/base/fault_point.hpp>
+#include <sennit/os/file_part.hpp>
+#include <sennit/os/robust_word.hpp>
+#include <sennit/os/shared_memory.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+#include <new>
+#include <string>
+
+namespace sennit::multiprocessing {
+namespace {
+
+constexpr std::size_t page = 4096;
+constexpr std::size_t chunk_bytes = (std::size_t{2} << 20) + 16 * page; // two messages of 1 MiB
+constexpr std::uint64_t most_chunks = 16'384;                           // 32 GiB
+constexpr std::uint64_t kept_chunks = 8; // as long as there are no more, they keep their memory
+constexpr std::uint64_t alignment = 16;
+constexpr std::uint64_t skip = ~std::uint64_t{0}; // instead of a size: the rest of the chunk is empty
+
+struct Header {
+    std::uint64_t size;
+    std::uint64_t spare;
+};
+static_assert(sizeof(Header) == alignment && chunk_bytes % page == 0);
+
+constexpr std::uint64_t room_for(std::uint64_t bytes) {
+    return sizeof(Header) + (bytes + alignment - 1) / alignment * alignment;
+}
+constexpr std::uint64_t number_of(std::uint64_t position) { return position / chunk_bytes; }
+constexpr std::uint64_t begin_of(std::uint64_t number) { return number * chunk_bytes; }
+
+} // namespace
+
+// One of an end's two states.
+struct QueueCore::State {
+    // release and acquire: who reads a state that is being written anew sees by the word that it is not the one that holds.
+    atomic<std::uint64_t> position{0}, count{0};
+    // Of the tail: how many chunks the file has. Of the head: the first chunk of the stream that may not be used again.
+    atomic<std::uint64_t> chunks{0};
+};
+
+struct QueueCore::Values {
+    std::uint64_t position, count, chunks;
+};
+struct QueueCore::GetOp::Taken {
+    Values head, tail;
+};
+
+struct alignas(64) QueueCore::End {
+    // The word: which state holds, counted up by 2 with each publication (bit 1 says which), and bit 0: somebody may sleep on it. It
+    // may be set without one.
+    static constexpr std::uint32_t waiters = 1, step = 2;
+    os::RobustWord lock;
+    alignas(64) os::FutexWord word{0};
+    State states[2];
+
+    [[nodiscard]] Values read(std::uint32_t& seen) const noexcept {
+        for (;;) {
+            seen = word.load(memory_order_acquire); // meets publish()
+            const State& s = states[(seen / step) & 1];
+            const Values values = {s.position.load(memory_order_acquire), s.count.load(memory_order_acquire),
+                                   s.chunks.load(memory_order_acquire)};
+            const std::uint32_t now = word.load(memory_order_relaxed); // ordered by the loads above
+            if ((now | waiters) == (seen | waiters)) return values;
+        }
+    }
+    [[nodiscard]] Values read() const noexcept {
+        std::uint32_t seen = 0;
+        return read(seen);
+    }
+    // By the holder of the lock. Whether somebody may sleep.
+    bool publish(const Values& values) noexcept {
+        const std::uint32_t next = (word.load(memory_order_relaxed) & ~waiters) + step;
+        State& s = states[(next / step) & 1];
+        s.position.store(values.position, memory_order_release);
+        s.count.store(values.count, memory_order_release);
+        s.chunks.store(values.chunks, memory_order_release);
+        // release: meets read(), for the states and the bytes of the message.
+        return (word.exchange(next, memory_order_acq_rel) & waiters) != 0;
+    }
+    // Marks the word, if it still is `seen`: so that the caller may sleep on it.
+    bool mark(std::uint32_t& seen) noexcept {
+        if ((seen & waiters) == 0 &&
+            !word.compare_exchange_strong(seen, seen | waiters, memory_order_relaxed, memory_order_relaxed))
+            return false; // relaxed: nothing is published by it; the futex call compares the word
+        seen |= waiters;
+        return true;
+    }
+    // By one that has slept: who else sleeps is to be seen by the next publication; and now, if there is more.
+    void pass_on(bool more) noexcept {
+        word.fetch_or(waiters, memory_order_relaxed);
+        if (more) os::futex_wake_shared(word, 1);
+    }
+};
+
+struct QueueCore::Shared {
+    static constexpr std::uint64_t magic_number = 0x736e5175657565;
+    const std::uint64_t magic = magic_number;
+    std::uint64_t maxsize = 0;
+    End tail, head;
+    alignas(64) atomic<std::uint64_t> finished{0}; // of task_done()
+    os::FutexWord all_finished{0};                 // counted up each time nothing is left to be done
+    atomic<std::uint32_t> table[most_chunks];      // relaxed: published with the tail
+};
+
+namespace {
+// Not of the class: Shared is incomplete in the header.
+template <class Shared>
+constexpr std::uint64_t control_bytes() {
+    return (sizeof(Shared) + page - 1) / page * page;
+}
+} // namespace
+
+struct QueueCore::Mapped {
+    atomic<std::byte*> chunks[most_chunks];
+};
+
+QueueCore::QueueCore(std::int64_t maxsize) {
+    int error = 0;
+    file_ = os::make_memfd("sennit-queue", control_bytes<Shared>(), error);
+    if (!file_) throw OSError(error, "Queue: cannot make shared memory");
+    map_control();
+    ::new (static_cast<void*>(shared_)) Shared;
+    shared_->maxsize = maxsize > 0 ? static_cast<std::uint64_t>(maxsize) : 0;
+}
+
+QueueCore::QueueCore(os::Fd file) : file_(std::move(file)) {
+    const std::int64_t bytes = os::file_bytes(file_.get());
+    if (bytes < static_cast<std::int64_t>(control_bytes<Shared>()))
+        throw CargoError("Queue: what came is no queue's memory; do both sides name the same type?");
+    map_control();
+    if (shared_->magic != Shared::magic_number) {
+        os::unmap(shared_, control_bytes<Shared>());
+        throw CargoError("Queue: what came is no queue's memory; do both sides name the same type?");
+    }
+}
+
+void QueueCore::map_control() {
+    mapped_ = std::make_unique<Mapped>();
+    int error = 0;
+    shared_ = static_cast<Shared*>(os::map_part(file_.get(), 0, control_bytes<Shared>(), error));
+    if (!shared_) throw OSError(error, "Queue: cannot map shared memory");
+}
+
+QueueCore::~QueueCore() {
+    for (atomic<std::byte*>& chunk : mapped_->chunks)
+        if (std::byte* const mapped = chunk.load(memory_order_relaxed)) os::unmap(mapped, chunk_bytes);
+    os::unmap(shared_, control_bytes<Shared>());
+}
+
+// Of the file. Throws OSError.
+std::byte* QueueCore::chunk(std::uint64_t number) {
+    if (number >= most_chunks) throw InvalidStateError("Queue: its memory was written over by a process that has it");
+    atomic<std::byte*>& place = mapped_->chunks[number];
+    std::byte* mapped = place.load(memory_order_acquire); // meets the exchange below
+    if (mapped) return mapped;
+    int error = 0;
+    mapped = static_cast<std::byte*>(
+        os::map_part(file_.get(), control_bytes<Shared>() + number * chunk_bytes, chunk_bytes, error));
+    if (!mapped) throw OSError(error, "Queue: cannot map shared memory");
+    std::byte* other = nullptr;
+    if (place.compare_exchange_strong(other, mapped, memory_order_acq_rel, memory_order_acquire)) return mapped;
+    os::unmap(mapped, chunk_bytes);
+    return other;
+}
+
+// Of the stream.
+std::byte* QueueCore::at(std::uint64_t position) {
+    const std::uint32_t number = shared_->table[number_of(position) % most_chunks].load(memory_order_relaxed);
+    return chunk(number) + position % chunk_bytes;
+}
+
+std::uint64_t QueueCore::size() const noexcept {
+    const std::uint64_t head = shared_->head.read().count; // first: so it is not ahead of the tail
+    return shared_->tail.read().count - head;
+}
+std::uint64_t QueueCore::maxsize() const noexcept { return shared_->maxsize; }
+
+std::uint64_t QueueCore::unfinished() const noexcept {
+    const std::uint64_t done = shared_->finished.load(memory_order_acquire);
+    return shared_->tail.read().count - done;
+}
+
+bool QueueCore::task_done() {
+    std::uint64_t done = shared_->finished.load(memory_order_relaxed);
+    do {
+        if (done >= shared_->tail.read().count) return false;
+        // release: meets the acquire of join(), for what was done.
+    } while (!shared_->finished.compare_exchange_weak(done, done + 1, memory_order_acq_rel, memory_order_relaxed));
+    if (done + 1 == shared_->tail.read().count) {
+        shared_->all_finished.fetch_add(1, memory_order_release); // meets step() of JoinOp
+        os::futex_wake_shared(shared_->all_finished, INT_MAX);
+    }
+    return true;
+}
+
+// p1 to p3, under the lock. Throws OSError, and nothing has changed then.
+void QueueCore::put(const CargoWriter& cargo, bool& wake) {
+    Shared& s = *shared_;
+    const Values tail = s.tail.read();
+    const std::uint64_t free_before = s.head.read().chunks;
+    const std::uint64_t need = room_for(cargo.size());
+    std::uint64_t position = tail.position, chunks = tail.chunks;
+    const std::uint64_t rest = (chunk_bytes - position % chunk_bytes) % chunk_bytes;
+    const bool skips = rest > 0 && need > rest;
+    if (skips) position += rest;
+    const std::uint64_t first_new = (tail.position + chunk_bytes - 1) / chunk_bytes; // behind the tail's own
+    for (std::uint64_t n = first_new; n <= number_of(position + need - 1); ++n) {
+        std::uint32_t number = 0;
+        if (chunks > 0 && n >= chunks && n - chunks < free_before) {
+            number = s.table[(n - chunks) % most_chunks].load(memory_order_relaxed);
+        } else {
+            if (chunks == most_chunks)
+                throw OSError(ENOMEM, "Queue.put: it holds " + std::to_string(most_chunks * chunk_bytes >> 30) +
+                                          " GiB of items that nobody has taken; give it a maxsize");
+            const int error = os::grow_file(file_.get(), control_bytes<Shared>() + (chunks + 1) * chunk_bytes);
+            if (error < 0) throw OSError(-error, "Queue.put: there is no more shared memory");
+            number = static_cast<std::uint32_t>(chunks++);
+        }
+        s.table[n % most_chunks].store(number, memory_order_relaxed);
+        chunk(number); // what can fail fails here
+    }
+    FAULT_POINT("queue.put.room");
+    const Header header{cargo.size(), 0};
+    if (skips) {
+        const Header empty{skip, 0};
+        std::memcpy(at(tail.position), &empty, sizeof empty);
+    }
+    std::memcpy(at(position), &header, sizeof header);
+    std::uint64_t to = position + sizeof header;
+    cargo.for_each_piece([&](std::span<const std::byte> piece) {
+        while (!piece.empty()) {
+            const std::size_t n = std::min<std::size_t>(piece.size(), chunk_bytes - to % chunk_bytes);
+            std::memcpy(at(to), piece.data(), n);
+            to += n;
+            piece = piece.subspan(n);
+        }
+    });
+    FAULT_POINT("queue.put.copied");
+    wake = s.tail.publish({position + need, tail.count + 1, chunks});
+    FAULT_POINT("queue.put.published");
+}
+
+// True: it is over. False: to sleep on `seen_` of the lock, or of the head's word (slept_for_room_).
+bool QueueCore::PutOp::attempt() noexcept {
+    Shared& s = *core_.shared_;
+    os::RobustThread& thread = os::robust_thread();
+    for (;;) {
+        if (s.tail.lock.try_lock_or_mark(thread, slept() && !slept_for_room_, is_thread(), seen_) !=
+            os::RobustWord::Take::taken) {
+            slept_for_room_ = false;
+            return false;
+        }
+        if (s.tail.lock.owner_died()) s.tail.lock.make_consistent(); // there is nothing to repair
+        if (s.maxsize > 0) {
+            const std::uint64_t puts = s.tail.read().count;
+            const Values head = s.head.read(seen_);
+            if (puts - head.count >= s.maxsize) {
+                const bool marked = s.head.mark(seen_);
+                s.tail.lock.unlock(thread);
+                if (!marked) continue;
+                slept_for_room_ = true;
+                return false;
+            }
+        }
+        bool wake = false;
+        try {
+            core_.put(cargo_, wake);
+            done_ = true;
+        } catch (...) {
+            error_ = std::current_exception();
+        }
+        FAULT_POINT("queue.put.before_unlock");
+        s.tail.lock.unlock(thread);
+        if (wake) os::futex_wake_shared(s.tail.word, 1);
+        return true;
+    }
+}
+
+bool QueueCore::PutOp::try_now(Deadline deadline) {
+    Shared& s = *core_.shared_;
+    os::RobustThread& thread = os::robust_thread();
+    // As attempt(), but marks nothing and sleeps nowhere.
+    for (int tries = deadline.is_poll() ? 1'000 : 1;;) {
+        if (s.tail.lock.try_lock(thread) == os::RobustWord::Take::taken) break;
+        if (--tries == 0) return deadline.is_poll();
+        os::yield_core(); // the holder copies a message
+    }
+    if (s.tail.lock.owner_died()) s.tail.lock.make_consistent();
+    const bool full = s.maxsize > 0 && s.tail.read().count - s.head.read().count >= s.maxsize;
+    bool wake = false;
+    if (!full) {
+        try {
+            core_.put(cargo_, wake);
+            done_ = true;
+        } catch (...) {
+            error_ = std::current_exception();
+        }
+    }
+    FAULT_POINT("queue.put.before_unlock");
+    s.tail.lock.unlock(thread);
+    if (wake) os::futex_wake_shared(s.tail.word, 1);
+    return !full || deadline.is_poll();
+}
+
+bool QueueCore::PutOp::step() noexcept {
+    woke_up();
+    Shared& s = *core_.shared_;
+    if (outcome() == wait::Outcome::timed_out || outcome() == wait::Outcome::cancelled) {
+        os::RobustWord::leave_wait(os::robust_thread());
+        // A wake-up that came as well goes to another.
+        if (slept_for_room_) s.head.pass_on(s.tail.read().count - s.head.read().count < s.maxsize);
+        cancelled_ = outcome() == wait::Outcome::cancelled;
+        return true;
+    }
+    const bool had_slept_for_room = slept_for_room_;
+    if (attempt()) {
+        if (had_slept_for_room) s.head.pass_on(s.tail.read().count - s.head.read().count < s.maxsize);
+        return true;
+    }
+    sleep_on(slept_for_room_ ? s.head.word : s.tail.lock.word(), seen_);
+    return false;
+}
+
+bool QueueCore::PutOp::finish(wait::Agent& me) {
+    if (cancelled_) me.throw_cancelled();
+    if (error_) std::rethrow_exception(error_);
+    return done_;
+}
+
+namespace {
+
+[[noreturn]] void refuse_memory() {
+    throw InvalidStateError("Queue: its memory was written over by a process that has it; make another queue");
+}
+
+os::Patience& patience() noexcept {
+    thread_local constinit os::Patience it;
+    return it;
+}
+
+} // namespace
+
+// g2 and g3: under the lock, when there is an item. Whether a writer may sleep.
+bool QueueCore::GetOp::take(const Taken& values) noexcept {
+    Shared& s = *core_.shared_;
+    const auto& [head, tail] = values;
+    try {
+        std::uint64_t position = head.position;
+        Header header{};
+        std::memcpy(&header, core_.at(position), sizeof header);
+        if (header.size == skip) {
+            position = begin_of(number_of(position) + 1);
+            std::memcpy(&header, core_.at(position), sizeof header);
+        }
+        const std::uint64_t end = position + room_for(header.size);
+        if (header.size > tail.position || end > tail.position) refuse_memory();
+        const std::uint64_t from = position + sizeof header;
+        const auto size = static_cast<std::size_t>(header.size);
+        // (An empty one may end where the next chunk begins, which need not be there.)
+        if (take_ && (size == 0 || number_of(from) == number_of(from + size - 1))) {
+            take_(to_, {size == 0 ? nullptr : core_.at(from), size});
+            taken_ = true;
+        } else {
+            body_.clear();
+            std::byte* to = body_.extend(size);
+            for (std::uint64_t at = from; at < from + size;) {
+                const std::uint64_t n = std::min<std::uint64_t>(from + size - at, chunk_bytes - at % chunk_bytes);
+                std::memcpy(to, core_.at(at), static_cast<std::size_t>(n));
+                at += n;
+                to += n;
+            }
+        }
+        FAULT_POINT("queue.get.copied");
+        std::uint64_t left = number_of(end);
+        if (tail.chunks > kept_chunks) {
+            // Those that were left before; none is used again before that is published.
+            left = number_of(head.position);
+            for (std::uint64_t n = head.chunks; n < left; ++n)
+                os::give_back_part(core_.file_.get(),
+                                   control_bytes<Shared>() +
+                                       s.table[n % most_chunks].load(memory_order_relaxed) * chunk_bytes,
+                                   chunk_bytes);
+        }
+        done_ = true;
+        const bool wake = s.head.publish({end, head.count + 1, left});
+        FAULT_POINT("queue.get.published");
+        return wake;
+    } catch (...) {
+        error_ = std::current_exception(); // the item stays
+        return false;
+    }
+}
+
+// g1 to g4. True: it is over. False: to sleep on `seen_` of the lock, or of the tail's word (slept_for_item_).
+bool QueueCore::GetOp::attempt() noexcept {
+    Shared& s = *core_.shared_;
+    os::RobustThread& thread = os::robust_thread();
+    for (;;) {
+        if (s.head.lock.try_lock_or_mark(thread, slept() && !slept_for_item_, is_thread(), seen_) !=
+            os::RobustWord::Take::taken) {
+            slept_for_item_ = false;
+            return false;
+        }
+        if (s.head.lock.owner_died()) s.head.lock.make_consistent(); // there is nothing to repair
+        const Values head = s.head.read(), tail = s.tail.read(seen_);
+        if (tail.count == head.count) {
+            const bool marked = s.tail.mark(seen_);
+            s.head.lock.unlock(thread);
+            if (!marked) continue;
+            slept_for_item_ = true;
+            return false;
+        }
+        const bool wake = take({head, tail});
+        s.head.lock.unlock(thread);
+        if (wake) os::futex_wake_shared(s.head.word, 1);
+        return true;
+    }
+}
+
+bool QueueCore::GetOp::try_now(Deadline deadline) {
+    Shared& s = *core_.shared_;
+    const auto has_item = [&s]() noexcept { return s.tail.read().count != s.head.read().count; };
+    os::RobustThread& thread = os::robust_thread();
+    // While another one copies the only item there may be none: a poll looks for a while.
+    for (int tries = deadline.is_poll() ? 1'000 : 1; tries > 0; --tries) {
+        if (!has_item() && (!looks_ || deadline.is_poll() || !patience().look(false, has_item))) break;
+        if (s.head.lock.try_lock(thread) != os::RobustWord::Take::taken) {
+            os::yield_core();
+            continue;
+        }
+        if (s.head.lock.owner_died()) s.head.lock.make_consistent();
+        const Values head = s.head.read(), tail = s.tail.read();
+        const bool there = tail.count != head.count;
+        const bool wake = there && take({head, tail});
+        s.head.lock.unlock(thread);
+        if (wake) os::futex_wake_shared(s.head.word, 1);
+        if (there) return true;
+    }
+    return deadline.is_poll();
+}
+
+bool QueueCore::GetOp::step() noexcept {
+    woke_up();
+    Shared& s = *core_.shared_;
+    if (slept_at_ != 0) {
+        if (looks_) patience().learn(base::monotonic_ns() - slept_at_);
+        slept_at_ = 0;
+    }
+    if (outcome() == wait::Outcome::timed_out || outcome() == wait::Outcome::cancelled) {
+        os::RobustWord::leave_wait(os::robust_thread());
+        if (slept_for_item_) s.tail.pass_on(s.tail.read().count != s.head.read().count);
+        cancelled_ = outcome() == wait::Outcome::cancelled;
+        return true;
+    }
+    const bool had_slept_for_item = slept_for_item_;
+    if (attempt()) {
+        if (had_slept_for_item) s.tail.pass_on(s.tail.read().count != s.head.read().count);
+        return true;
+    }
+    if (looks_) slept_at_ = base::monotonic_ns();
+    sleep_on(slept_for_item_ ? s.tail.word : s.head.lock.word(), seen_);
+    return false;
+}
+
+bool QueueCore::GetOp::finish_get(wait::Agent& me) {
+    if (cancelled_) me.throw_cancelled();
+    if (error_) std::rethrow_exception(error_);
+    return done_;
+}
+
+bool QueueCore::JoinOp::try_now(Deadline deadline) {
+    done_ = core_.unfinished() == 0;
+    return done_ || deadline.is_poll();
+}
+
+bool QueueCore::JoinOp::step() noexcept {
+    woke_up();
+    if (outcome() == wait::Outcome::timed_out || outcome() == wait::Outcome::cancelled) {
+        cancelled_ = outcome() == wait::Outcome::cancelled;
+        return true;
+    }
+    const std::uint32_t seen = core_.shared_->all_finished.load(memory_order_acquire); // meets task_done()
+    if (core_.unfinished() == 0) return done_ = true;
+    sleep_on(core_.shared_->all_finished, seen);
+    return false;
+}
+
+} // namespace sennit::multiprocessing

@@ -1,0 +1,406 @@
+#include <sennit/asyncio.hpp>
+#include <sennit/multiprocessing.hpp>
+
+#include "support/seed.hpp"
+#include "support/snapshot.hpp"
+#include "support/tier.hpp"
+
+#include <chrono>
+#include <csignal>
+#include <functional>
+#include <gtest/gtest.h>
+#include <memory>
+#include <numeric>
+#include <sennit/base/fault_point.hpp>
+#include <string>
+#include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
+#include <vector>
+
+namespace sennit::multiprocessing {
+namespace {
+
+using namespace std::chrono_literals;
+
+class SharedQueue : public sennit::testing::SnapshotTest {
+  protected:
+    void SetUp() override {
+        wait::current_agent(); // the main thread is one from here on
+        SnapshotTest::SetUp();
+    }
+};
+
+pid_t start_child(const std::function<void()>& body) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        body();
+        ::_exit(0);
+    }
+    return child;
+}
+int status_of(pid_t child) {
+    int status = 0;
+    EXPECT_EQ(::waitpid(child, &status, 0), child);
+    return status;
+}
+
+struct Order {
+    std::string item;
+    std::vector<double> prices;
+    bool operator==(const Order&) const = default;
+};
+
+TEST_F(SharedQueue, items_come_as_they_were_put_and_in_order) { // _TestQueue.put, get, qsize
+    Queue<Order> q(6);
+    EXPECT_EQ(q.maxsize(), 6u);
+    EXPECT_TRUE(q.empty());
+    for (int i = 0; i < 6; ++i) q.put({std::to_string(i), {1.5 * i}}, i % 2 == 0);
+    EXPECT_TRUE(q.full());
+    EXPECT_EQ(q.qsize(), 6u);
+    EXPECT_THROW(q.put_nowait({}), queue::Full);
+    EXPECT_THROW(q.put({}, false), queue::Full);
+    EXPECT_THROW(q.put({}, true, 1ms), queue::Full);
+    EXPECT_THROW(q.put({}, -1s), queue::Full);
+    for (int i = 0; i < 6; ++i) EXPECT_EQ(q.get(), (Order{std::to_string(i), {1.5 * i}}));
+    EXPECT_THROW(q.get_nowait(), queue::Empty);
+    EXPECT_THROW(q.get(false), queue::Empty);
+    EXPECT_THROW(q.get(1ms), queue::Empty);
+    EXPECT_THROW(q.get(-1s), queue::Empty);
+    EXPECT_THROW(q.get(false, 1s), UsageError);
+    EXPECT_THROW(q.put({}, false, 1s), UsageError);
+    EXPECT_TRUE(q.empty());
+}
+
+TEST_F(SharedQueue, messages_of_all_sizes_go_through_the_chunks) {
+    Queue<std::string> q;
+    sennit::testing::Random random(sennit::testing::seed());
+    std::vector<std::string> sent;
+    std::size_t next = 0;
+    constexpr std::size_t chunk = (2 << 20) + 65'536;
+    const std::size_t odd[] = {0,          1,          15,        16,    17,        chunk - 41, chunk - 40,
+                               chunk - 24, chunk - 16, chunk - 1, chunk, chunk + 1, 3 * chunk};
+    for (int i = 0; i < 300; ++i) {
+        const std::size_t size = random.percent(10)   ? odd[random.below(std::size(odd))]
+                                 : random.percent(20) ? random.below(1'000'000)
+                                                      : random.below(2'000);
+        sent.emplace_back(size, static_cast<char>('a' + i % 26));
+        q.put(sent.back());
+        while (next < sent.size() && random.percent(55)) {
+            ASSERT_EQ(q.get(), sent[next]) << next;
+            std::string().swap(sent[next++]);
+        }
+    }
+    for (; next < sent.size(); ++next) ASSERT_EQ(q.get(), sent[next]) << next;
+    EXPECT_TRUE(q.empty());
+}
+
+TEST_F(SharedQueue, ranges_are_copied_in_and_out_once) {
+    Queue<std::vector<int>> q;
+    std::vector<int> numbers(300'000);
+    std::iota(numbers.begin(), numbers.end(), 0);
+    q.put_range(std::span(numbers));
+    q.put(numbers);
+    std::vector<int> buffer(numbers.size());
+    EXPECT_EQ(q.get_range(std::span(buffer)), numbers.size());
+    EXPECT_EQ(buffer, numbers);
+    EXPECT_EQ(q.get(), numbers);
+    q.put({1, 2, 3});
+    int two[2];
+    try {
+        q.get_range(std::span(two));
+        ADD_FAILURE();
+    } catch (const BufferTooShort& e) {
+        EXPECT_EQ(e.message().size(), 12u);
+    }
+    q.put({});
+    EXPECT_TRUE(q.get().empty());
+    std::vector<int> large(2'000'000, 7), room(large.size()); // more than a chunk
+    q.put(large);
+    EXPECT_EQ(q.get_range(std::span(room)), large.size());
+    EXPECT_EQ(room, large);
+}
+
+TEST_F(SharedQueue, a_closed_handle_is_refused_and_others_go_on) { // _TestQueue.closed_queue_put_get_exceptions
+    Queue<int> q;
+    Queue<int> same = q;
+    q.put(1);
+    q.close();
+    q.close();
+    EXPECT_THROW(q.put(1), UsageError);
+    EXPECT_THROW(q.get(), UsageError);
+    EXPECT_THROW(static_cast<void>(q.qsize()), UsageError);
+    EXPECT_EQ(same.get(), 1);
+}
+
+struct Refusing {
+    static int left;
+    int value;
+    explicit Refusing(int v) : value(v) {}
+    void pack(CargoWriter& to) const {
+        if (value < 0) throw std::runtime_error("not packed");
+        to.write_raw(value);
+    }
+    static Refusing unpack(CargoReader& from) {
+        const int v = from.read_raw<int>();
+        if (v > 100) throw std::runtime_error("not unpacked");
+        return Refusing(v);
+    }
+};
+
+TEST_F(SharedQueue,
+       an_item_that_can_not_be_packed_or_made_costs_itself_alone) { // _TestQueue.queue_feeder_donot_stop_onexc
+    Queue<Refusing> q;
+    EXPECT_THROW(q.put(Refusing(-1)), std::runtime_error);
+    q.put(Refusing(101));
+    q.put(Refusing(5));
+    EXPECT_THROW(q.get(), std::runtime_error);
+    EXPECT_EQ(q.get().value, 5);
+    Queue<Value<int>> handles;
+    EXPECT_THROW(handles.put(Value<int>(1)), UsageError) << "a queue keeps no descriptors";
+    EXPECT_TRUE(handles.empty());
+}
+
+TEST_F(SharedQueue, processes_put_and_get_together) { // _TestQueue.fork, get
+    Queue<std::vector<int>> work(8);
+    Queue<long> results;
+    std::vector<pid_t> children;
+    for (int c = 0; c < 3; ++c)
+        children.push_back(start_child([&] {
+            long sum = 0;
+            for (;;) {
+                const std::vector<int> item = work.get();
+                if (item.empty()) break;
+                for (const int n : item) sum += n;
+            }
+            results.put(sum);
+        }));
+    constexpr int items = 3'000;
+    long expected = 0;
+    for (int i = 0; i < items; ++i) {
+        std::vector<int> item(static_cast<std::size_t>(i % 50) + 1, i);
+        expected += static_cast<long>(item.size()) * i;
+        work.put(item);
+    }
+    for (int c = 0; c < 3; ++c) work.put({});
+    long sum = 0;
+    for (int c = 0; c < 3; ++c) sum += results.get(60s);
+    EXPECT_EQ(sum, expected);
+    for (const pid_t child : children) EXPECT_EQ(status_of(child), 0);
+}
+
+TEST_F(SharedQueue,
+       a_child_may_end_with_unread_items) { // _TestQueue.no_import_lock_contention's neighbours: no feeder thread
+    Queue<std::string> q;
+    const std::string item(200'000, 'x');
+    const pid_t child = start_child([&] {
+        for (int i = 0; i < 50; ++i) q.put(item);
+    });
+    EXPECT_EQ(status_of(child), 0);
+    EXPECT_EQ(q.qsize(), 50u);
+    for (int i = 0; i < 50; ++i) EXPECT_EQ(q.get(), item);
+}
+
+TEST_F(SharedQueue, a_handle_that_was_sent_is_of_the_same_queue) {
+    JoinableQueue<int> q(3);
+    auto [here, there] = Pipe();
+    here.send(q);
+    auto same = there.recv<JoinableQueue<int>>();
+    same.put(5);
+    EXPECT_EQ(same.maxsize(), 3u);
+    EXPECT_EQ(q.get(), 5);
+    EXPECT_FALSE(q.join(0s));
+    same.task_done();
+    EXPECT_TRUE(q.join());
+    here.send(Value<int>(3)); // no queue
+    EXPECT_THROW(there.recv<Queue<int>>(), Error);
+}
+
+TEST_F(SharedQueue, join_returns_when_all_is_done) { // _TestQueue.task_done
+    JoinableQueue<int> q;
+    for (int i = 0; i < 20; ++i) q.put(i);
+    std::vector<pid_t> children;
+    for (int c = 0; c < 3; ++c)
+        children.push_back(start_child([&] {
+            while (q.get() >= 0) q.task_done();
+            q.task_done();
+        }));
+    EXPECT_TRUE(q.join(60s));
+    for (int c = 0; c < 3; ++c) q.put(-1);
+    EXPECT_TRUE(q.join(60s));
+    EXPECT_THROW(q.task_done(), UsageError);
+    for (const pid_t child : children) EXPECT_EQ(status_of(child), 0);
+}
+
+TEST_F(SharedQueue, coroutines_and_threads_share_it) {
+    Queue<std::string> q(2);
+    constexpr int items = 500;
+    std::thread thread([&] {
+        for (int i = 0; i < items; ++i) q.put(std::to_string(i));
+    });
+    const auto main = [&]() -> asyncio::Coro<> {
+        for (int i = 0; i < items; ++i) {
+            const std::string item = co_await q.async_get(60s);
+            EXPECT_EQ(item, std::to_string(i));
+        }
+        bool empty = false;
+        try {
+            co_await q.async_get(1ms);
+        } catch (const queue::Empty&) {
+            empty = true;
+        }
+        EXPECT_TRUE(empty);
+        co_await q.async_put("a");
+        co_await q.async_put("b");
+        bool full = false;
+        try {
+            co_await q.async_put("c", 1ms);
+        } catch (const queue::Full&) {
+            full = true;
+        }
+        EXPECT_TRUE(full);
+        co_await q.async_get();
+        co_await q.async_get();
+        // One that is cancelled takes nothing.
+        const auto get = [&]() -> asyncio::Coro<std::string> {
+            std::string item = co_await q.async_get();
+            co_return item;
+        };
+        auto cancelled = asyncio::create_task(get());
+        co_await asyncio::sleep(0s);
+        cancelled.cancel();
+        try {
+            co_await cancelled;
+        } catch (const CancelledError&) {}
+        co_await q.async_put("d");
+        const std::string last = co_await q.async_get();
+        EXPECT_EQ(last, "d");
+    };
+    asyncio::run(main());
+    thread.join();
+}
+
+TEST_F(SharedQueue, SimpleQueue_has_its_few_functions) { // TestSimpleQueue
+    SimpleQueue<std::string> q;
+    EXPECT_TRUE(q.empty());
+    q.put("a");
+    EXPECT_FALSE(q.empty());
+    EXPECT_EQ(q.get(), "a");
+    q.close();
+    EXPECT_THROW(q.put("b"), UsageError);
+}
+
+#if defined(SENNIT_FAULT_POINTS)
+
+// A child puts and gets, and is killed at a point; the queue goes on, with whole items in order, none of them twice.
+TEST_F(SharedQueue, who_is_killed_at_any_point_leaves_it_whole) {
+    const auto deaths = static_cast<int>(sennit::testing::by_tier(8, 100, 2'000));
+    for (const char* point : {"queue.put.room", "queue.put.copied", "queue.put.published", "queue.put.before_unlock",
+                              "queue.get.copied", "queue.get.published"}) {
+        const bool puts = std::string(point).starts_with("queue.put");
+        Queue<std::vector<int>> q(4);
+        int next = 0; // of the items that this process has seen or put
+        for (int death = 0; death < deaths; ++death) {
+            const int nth = 1 + death % 3;
+            const pid_t child = start_child([&] {
+                base::arm_faults((std::string(point) + "=kill@" + std::to_string(nth)).c_str());
+                for (int i = 0; i < 100; ++i) {
+                    if (puts)
+                        q.put(std::vector<int>(50'000, next + i));
+                    else
+                        q.get();
+                }
+            });
+            if (puts) {
+                int seen = 0;
+                // What it put before its death, and maybe the last one.
+                int status = 0;
+                while (true) {
+                    try {
+                        const std::vector<int> item = q.get(5ms);
+                        ASSERT_EQ(item.size(), 50'000u);
+                        ASSERT_EQ(item.front(), next + seen) << point;
+                        ASSERT_EQ(item.back(), next + seen) << point;
+                        ++seen;
+                    } catch (const queue::Empty&) {
+                        if (::waitpid(child, &status, WNOHANG) == child) break;
+                    }
+                }
+                EXPECT_TRUE(WIFSIGNALED(status)) << point;
+                while (!q.empty()) {
+                    q.get();
+                    ++seen;
+                }
+                const bool published =
+                    std::string(point) != "queue.put.room" && std::string(point) != "queue.put.copied";
+                EXPECT_EQ(seen, published ? nth : nth - 1) << point;
+                next += seen;
+            } else {
+                int put = 0;
+                int status = 0;
+                while (::waitpid(child, &status, WNOHANG) != child) {
+                    try {
+                        q.put(std::vector<int>(50'000, next + put), 5ms);
+                        ++put;
+                    } catch (const queue::Full&) {}
+                }
+                EXPECT_TRUE(WIFSIGNALED(status)) << point;
+                const bool published = std::string(point) == "queue.get.published";
+                const int taken = published ? nth : nth - 1;
+                for (int i = taken; i < put; ++i) EXPECT_EQ(q.get(10s).at(49'999), next + i) << point;
+                EXPECT_TRUE(q.empty()) << point;
+                next += put;
+            }
+        }
+    }
+}
+
+// Killed from outside, wherever they are.
+TEST_F(SharedQueue, killed_at_random_writers_and_readers_lose_no_more_than_their_own_item) {
+    const auto kills = static_cast<int>(sennit::testing::by_tier(30, 500, 10'000));
+    sennit::testing::Random random(sennit::testing::seed());
+    Queue<std::vector<std::uint32_t>> q(16);
+    const auto spawn = [&](int number) {
+        return start_child([&q, number] {
+            std::vector<std::uint32_t> item(10'000);
+            for (std::uint32_t i = 0;; ++i) {
+                if (number % 2 == 0) {
+                    std::fill(item.begin(), item.end(), i);
+                    q.put(item);
+                } else {
+                    const auto got = q.get();
+                    if (got.size() != 10'000 || got.front() != got.back()) ::_exit(9); // torn
+                }
+            }
+        });
+    };
+    std::vector<pid_t> children;
+    for (int c = 0; c < 4; ++c) children.push_back(spawn(c));
+    for (int k = 0; k < kills; ++k) {
+        const std::size_t victim = random.below(children.size());
+        const auto begin = std::chrono::steady_clock::now();
+        while (std::chrono::steady_clock::now() - begin < std::chrono::microseconds(random.below(3'000)))
+            std::this_thread::yield();
+        ::kill(children[victim], SIGKILL);
+        const int status = status_of(children[victim]);
+        EXPECT_TRUE(WIFSIGNALED(status)) << "it saw a torn item";
+        children[victim] = spawn(static_cast<int>(victim));
+    }
+    for (const pid_t child : children) {
+        ::kill(child, SIGKILL);
+        EXPECT_TRUE(WIFSIGNALED(status_of(child)));
+    }
+    // It still works, both ways.
+    while (!q.empty()) {
+        const auto item = q.get(10s);
+        EXPECT_EQ(item.size(), 10'000u);
+        EXPECT_EQ(item.front(), item.back());
+    }
+    q.put(std::vector<std::uint32_t>(3, 7), 10s);
+    EXPECT_EQ(q.get(10s).size(), 3u);
+}
+
+#endif
+
+} // namespace
+} // namespace sennit::multiprocessing
