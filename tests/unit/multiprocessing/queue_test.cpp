@@ -134,7 +134,6 @@ TEST_F(SharedQueue, a_closed_handle_is_refused_and_others_go_on) { // _TestQueue
 }
 
 struct Refusing {
-    static int left;
     int value;
     explicit Refusing(int v) : value(v) {}
     void pack(CargoWriter& to) const {
