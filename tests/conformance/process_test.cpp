@@ -433,17 +433,35 @@ TEST_P(ProcessConformance, belongs_to_who_has_made_it) { // test_parent_process,
     EXPECT_TRUE(p.join(20s));
 }
 
-TEST(StartMethods, are_set_once_unless_forced) { // test_context, test_set_get
+class StartMethods : public testing::ProcessTest {};
+
+TEST_F(StartMethods, are_set_once_unless_forced) { // test_context, test_set_get
     EXPECT_EQ(get_all_start_methods(), (std::vector<std::string>{"forkserver", "spawn", "fork"}));
     EXPECT_EQ(get_context("spawn").get_start_method(), "spawn");
-    EXPECT_EQ(get_context().get_start_method(), "forkserver");
-    set_start_method("spawn");
-    EXPECT_EQ(get_start_method(), "spawn");
-    EXPECT_THROW(set_start_method("fork"), UsageError);
     EXPECT_THROW(set_start_method("thread", true), UsageError);
-    EXPECT_EQ(get_context().get_start_method(), "spawn");
-    set_start_method("forkserver", true);
-    EXPECT_EQ(get_start_method(), "forkserver");
+    Process p([] { // where nobody has set it yet
+        int wrong = 0;
+        const auto check = [&wrong, bit = 1](bool right) mutable {
+            if (!right) wrong += bit;
+            bit *= 2;
+        };
+        check(get_context().get_start_method() == "forkserver");
+        set_start_method("spawn");
+        check(get_start_method() == "spawn");
+        try {
+            set_start_method("fork");
+            check(false);
+        } catch (const UsageError&) {
+            check(true);
+        }
+        check(get_context().get_start_method() == "spawn");
+        set_start_method("fork", true);
+        check(get_start_method() == "fork");
+        std::exit(wrong);
+    });
+    p.start();
+    EXPECT_TRUE(p.join(20s));
+    EXPECT_EQ(p.exitcode(), 0);
 }
 
 } // namespace
