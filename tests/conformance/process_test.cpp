@@ -441,7 +441,7 @@ TEST_F(StartMethods, are_set_once_unless_forced) { // test_context, test_set_get
     EXPECT_THROW(set_start_method("thread", true), UsageError);
     Process p([] { // where nobody has set it yet
         int wrong = 0;
-        const auto check = [&wrong, bit = 1](bool right) mutable {
+        auto check = [&wrong, bit = 1](bool right) mutable {
             if (!right) wrong += bit;
             bit *= 2;
         };
