@@ -1,6 +1,9 @@
 // `sennit fetch` when it is ended, killed, or has no room: F14 and F24 of the guarantees, and kill -9.
 #include "fetch_run.hpp"
 
+#include "support/fault_row.hpp"
+#include "support/seed.hpp"
+#include "support/tier.hpp"
 #include "support/watchdog.hpp"
 
 #include <csignal>
@@ -174,7 +177,10 @@ TEST(F14FetchDisk, that_is_full_is_told_and_leaves_no_half_file) {
         c.send("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + file(1)); // how much comes, nobody knows before
         c.close();
     });
+    testing::FaultRow row("F14");
     for (const bool announced : {true, false}) {
+        testing::FaultRow::Trial trial(row);
+        trial.injected = 1;
         announce = announced;
         const std::string script = own + " && \"$0\" fetch -j1 -d " + (folder / "d") + " " + server.url("/large") +
                                    " " + server.url("/small") + "; echo status $?; ls " + (folder / "d");
@@ -187,23 +193,35 @@ TEST(F14FetchDisk, that_is_full_is_told_and_leaves_no_half_file) {
 }
 
 TEST(F14FetchDisk, a_file_beyond_the_limit_of_the_process_is_told_and_its_beginning_kept) {
-    const Folder folder;
     TestServer server([](const Request& r, Client& c) {
         if (r.path == "/small") return c.send(answer("200 OK", "small"));
         if (r.path == "/large") return answer_well(r, c, file(1), "\"a\"");
         c.send("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + file(1));
         c.close();
     });
-    const subprocess::CompletedProcess ran =
-        subprocess::run({"sh", "-c", "ulimit -f 600; exec \"$@\"", "sh", sennit_program, "fetch", "-d", folder.path(),
-                         server.url("/large"), server.url("/endless"), server.url("/small")},
-                        {.capture_output = true});
-    EXPECT_EQ(ran.returncode, 2) << ran.std_err;
-    EXPECT_THAT(ran.std_err, HasSubstr("ulimit -f"));
-    EXPECT_EQ(split(ran.std_err).size(), 2U) << ran.std_err;
-    EXPECT_THAT(names_in(folder.path()), ElementsAre("large.part", "large.part-info", "small"));
-    EXPECT_EQ(run_fetch({"-d", folder.path(), "--resume", server.url("/large")}).status, 0);
-    EXPECT_TRUE(content(folder / "large") == file(1));
+    testing::FaultRow row("F14");
+    testing::Random random(testing::seed());
+    for (int n = testing::by_tier(1, 18, 90); n > 0; --n) {
+        const Folder folder;
+        testing::FaultRow::Trial trial(row);
+        trial.injected = 2;
+        const std::uint64_t blocks = 40 + random.below(3'800); // of 512 bytes: somewhere in the file
+        SCOPED_TRACE(blocks);
+        const subprocess::CompletedProcess ran = subprocess::run(
+            {"sh", "-c", "ulimit -f " + std::to_string(blocks) + "; exec \"$@\"", "sh", sennit_program, "fetch", "-d",
+             folder.path(), server.url("/large"), server.url("/endless"), server.url("/small")},
+            {.capture_output = true});
+        EXPECT_EQ(ran.returncode, 2) << ran.std_err;
+        EXPECT_THAT(ran.std_err, HasSubstr("ulimit -f"));
+        EXPECT_EQ(split(ran.std_err).size(), 2U) << ran.std_err;
+        const auto kept = ElementsAre("large.part", "large.part-info", "small");
+        if (blocks > 256)
+            EXPECT_THAT(names_in(folder.path()), kept);
+        else // a beginning so short need not be kept
+            EXPECT_THAT(names_in(folder.path()), ::testing::AnyOf(kept, ElementsAre("small")));
+        EXPECT_EQ(run_fetch({"-d", folder.path(), "--resume", server.url("/large")}).status, 0);
+        EXPECT_TRUE(content(folder / "large") == file(1));
+    }
 }
 
 TEST(FetchFaults, a_folder_that_cannot_be_written_is_told_for_each_file) {
