@@ -10,11 +10,7 @@ namespace sennit::multiprocessing {
 
 detail::WorkerPoolOptions& operator<<(detail::WorkerPoolOptions& to, const Initializer& from) {
     to.initializer = from.entry_;
-    if (from.packed_) {
-        const auto bytes = from.packed_->bytes();
-        to.initargs.write(bytes.data(), bytes.size());
-        for (const int fd : from.packed_->fds()) to.initargs.attach(fd);
-    }
+    to.initargs = from.packed_;
     return to;
 }
 

@@ -97,7 +97,7 @@ class RingReader {
     bool release() noexcept;
     /// Whether there is something to read. A look at the writer's word.
     [[nodiscard]] bool has_more() const noexcept {
-        return at_ != tail_ || words_->tail.load(memory_order_acquire) != tail_; // w3
+        return !broken_ && (at_ != tail_ || words_->tail.load(memory_order_acquire) != tail_); // w3
     }
     [[nodiscard]] bool broken() const noexcept { return broken_; }
 

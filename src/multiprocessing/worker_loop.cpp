@@ -268,7 +268,13 @@ void run_worker(CargoReader& in, CargoWriter&) {
     const auto settings = in.read_raw<WorkerSettings>();
     const os::Fd memory = in.take_fd(), bell = in.take_fd(), socket = in.take_fd();
     Entry initializer = nullptr;
-    if (settings.has_initializer) initializer = unpack_entry(in);
+    std::vector<os::Fd> fds; // numbered in the initializer's arguments by their own count
+    if (settings.has_initializer) {
+        initializer = unpack_entry(in);
+        for (std::uint64_t i = 0; i < settings.initializer_fds; ++i) fds.push_back(in.take_fd());
+    }
+    const std::size_t left = in.remaining();
+    CargoReader arguments({in.take(left), left}, std::move(fds));
     int error = 0;
     const std::size_t bytes = WorkerMemory::total(settings.ring_bytes);
     void* const base = os::map_shared(memory.get(), bytes, error);
@@ -281,7 +287,7 @@ void run_worker(CargoReader& in, CargoWriter&) {
     if (settings.memory_limit > 0) os::limit_memory(settings.memory_limit);
 
     WorkerLoop loop(shared, bell.get(), socket.get());
-    if (loop.begin(initializer, in)) loop.run();
+    if (loop.begin(initializer, arguments)) loop.run();
 }
 
 } // namespace sennit::multiprocessing::detail

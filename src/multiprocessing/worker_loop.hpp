@@ -11,6 +11,7 @@ namespace sennit::multiprocessing::detail {
 struct WorkerSettings {
     std::uint64_t ring_bytes;
     std::uint64_t memory_limit;
+    std::uint64_t initializer_fds;
     std::uint8_t has_initializer;
 };
 

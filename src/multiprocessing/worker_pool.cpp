@@ -85,8 +85,9 @@ std::span<const std::byte> PoolJob::arguments() const noexcept {
 namespace {
 
 constexpr std::uint32_t most_held = 1024;
-constexpr std::int64_t ahead_ns = 500'000;   // so long the jobs that are handed out ahead may take
-constexpr std::int64_t stuck_ns = 1'000'000; // then they are taken back, if somebody has nothing to do
+constexpr std::int64_t ahead_ns = 500'000;       // so long the jobs that are handed out ahead may take
+constexpr std::int64_t stuck_ns = 1'000'000;     // then they are taken back, if somebody has nothing to do
+constexpr std::int64_t look_each_ns = 2'000'000; // at the descriptors, at least
 constexpr std::uint64_t own_bell_tag = 0;
 constexpr std::uint64_t pidfd_bit = std::uint64_t{1} << 63;
 
@@ -365,6 +366,8 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
         Outcomes outcomes;
         std::array<epoll_event, 64> events{};
         for (;;) {
+            // However much there is to do: the dead are seen soon.
+            if (base::monotonic_ns() - looked_ns_ > look_each_ns) look(events, Deadline::poll());
             bool moved = false, over = false;
             {
                 os::MutexGuard guard(mutex_);
@@ -384,10 +387,9 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
             Deadline until = forever;
             if (!go_to_sleep(until, outcomes)) continue;
             const std::int64_t began = base::monotonic_ns();
-            const int n = epoll_.wait(events, until);
-            patience_.learn(base::monotonic_ns() - began);
+            look(events, until);
+            patience_.learn(looked_ns_ - began);
             server_awake_.store(true, memory_order_seq_cst); // as in go_to_sleep
-            for (int i = 0; i < n; ++i) note(events[static_cast<std::size_t>(i)].data.u64);
             os::MutexGuard guard(mutex_);
             for (auto& w : workers_)
                 // relaxed: who rings in vain does no harm. A helped one's bell is its helper's.
@@ -445,6 +447,11 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
     }
     [[nodiscard]] bool sends_pieces() const noexcept {
         return std::any_of(workers_.begin(), workers_.end(), [](auto& w) { return w->outgoing != nullptr; });
+    }
+    void look(std::span<epoll_event> events, Deadline until) noexcept {
+        const int n = epoll_.wait(events, until);
+        for (int i = 0; i < n; ++i) note(events[static_cast<std::size_t>(i)].data.u64);
+        looked_ns_ = base::monotonic_ns();
     }
     void note(std::uint64_t tag) noexcept {
         std::uint64_t drained = 0;
@@ -1065,17 +1072,18 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
         if (options_.task_timeout_ns > 0)
             w->deadline_ns = w->moved_ns + std::max<std::int64_t>(options_.task_timeout_ns, 2'000'000'000);
 
+        const std::span<const int> init_fds = options_.initializer ? options_.initargs->fds() : std::span<const int>();
         CargoWriter cargo;
-        cargo.write_raw(WorkerSettings{options_.ring_bytes, options_.memory_limit,
+        cargo.write_raw(WorkerSettings{options_.ring_bytes, options_.memory_limit, init_fds.size(),
                                        static_cast<std::uint8_t>(options_.initializer != nullptr)});
         cargo.attach(w->memory.get());
         cargo.attach(w->bell.get());
         cargo.attach(std::move(there));
         if (options_.initializer) {
             pack_entry(cargo, options_.initializer);
-            const auto initargs = options_.initargs.bytes();
+            for (const int fd : init_fds) cargo.attach(fd);
+            const auto initargs = options_.initargs->bytes();
             cargo.write(initargs.data(), initargs.size());
-            for (const int fd : options_.initargs.fds()) cargo.attach(fd);
         }
         ChildOptions how;
         if (options_.method) how.method = *options_.method;
@@ -1152,6 +1160,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
     // The server's own.
     os::Patience patience_;
     std::uint64_t reported_ = 0;
+    std::int64_t looked_ns_ = 0;
 };
 
 std::shared_ptr<WorkerPool> WorkerPool::make(WorkerPoolOptions options) {

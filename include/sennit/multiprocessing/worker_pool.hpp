@@ -88,7 +88,7 @@ struct WorkerPoolOptions {
     bool all_at_once = true; ///< start all workers now, and not only as they are needed
     std::optional<StartMethod> method;
     Entry initializer = nullptr; ///< runs first in each worker
-    CargoWriter initargs;
+    std::shared_ptr<CargoWriter> initargs;
     std::size_t max_jobs_per_worker = 0; ///< 0: any number
     std::int64_t task_timeout_ns = 0;    ///< 0: none
     std::uint64_t memory_limit = 0;      ///< bytes of address space; 0: none
