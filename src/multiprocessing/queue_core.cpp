@@ -65,6 +65,18 @@ struct QueueCore::State {
     atomic<std::uint64_t> chunks{0};
 };
 
+struct QueueCore::Source {
+    const CargoWriter* cargo;
+    std::span<const std::byte> bytes;
+    [[nodiscard]] std::size_t size() const noexcept { return cargo ? cargo->size() : bytes.size(); }
+    template <class F>
+    void for_each_piece(F&& take) const {
+        if (cargo)
+            cargo->for_each_piece(take);
+        else
+            take(bytes);
+    }
+};
 struct QueueCore::Values {
     std::uint64_t position, count, chunks;
 };
@@ -221,11 +233,11 @@ bool QueueCore::task_done() {
 }
 
 // p1 to p3, under the lock. Throws OSError, and nothing has changed then.
-void QueueCore::put(const CargoWriter& cargo, bool& wake) {
+void QueueCore::put(const Source& source, bool& wake) {
     Shared& s = *shared_;
     const Values tail = s.tail.read();
     const std::uint64_t free_before = s.head.read().chunks;
-    const std::uint64_t need = room_for(cargo.size());
+    const std::uint64_t need = room_for(source.size());
     std::uint64_t position = tail.position, chunks = tail.chunks;
     const std::uint64_t rest = (chunk_bytes - position % chunk_bytes) % chunk_bytes;
     const bool skips = rest > 0 && need > rest;
@@ -247,14 +259,14 @@ void QueueCore::put(const CargoWriter& cargo, bool& wake) {
         chunk(number); // what can fail fails here
     }
     FAULT_POINT("queue.put.room");
-    const Header header{cargo.size(), 0};
+    const Header header{source.size(), 0};
     if (skips) {
         const Header empty{skip, 0};
         std::memcpy(at(tail.position), &empty, sizeof empty);
     }
     std::memcpy(at(position), &header, sizeof header);
     std::uint64_t to = position + sizeof header;
-    cargo.for_each_piece([&](std::span<const std::byte> piece) {
+    source.for_each_piece([&](std::span<const std::byte> piece) {
         while (!piece.empty()) {
             const std::size_t n = std::min<std::size_t>(piece.size(), chunk_bytes - to % chunk_bytes);
             std::memcpy(at(to), piece.data(), n);
@@ -291,7 +303,7 @@ bool QueueCore::PutOp::attempt() noexcept {
         }
         bool wake = false;
         try {
-            core_.put(cargo_, wake);
+            core_.put({cargo_, bytes_}, wake);
             done_ = true;
         } catch (...) {
             error_ = std::current_exception();
@@ -317,7 +329,7 @@ bool QueueCore::PutOp::try_now(Deadline deadline) {
     bool wake = false;
     if (!full) {
         try {
-            core_.put(cargo_, wake);
+            core_.put({cargo_, bytes_}, wake);
             done_ = true;
         } catch (...) {
             error_ = std::current_exception();

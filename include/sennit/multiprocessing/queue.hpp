@@ -35,8 +35,8 @@ inline constexpr bool made_in_place = raw<T> || RawRange<T>;
 template <class T>
 class QueueGetOp {
   public:
-    QueueGetOp(std::shared_ptr<QueueCore> core, bool block, bool looks)
-        : core_(std::move(core)), block_(block), op_(*core_, QueueSites::get, looks, taker(), &value_) {}
+    QueueGetOp(QueueCore& core, std::shared_ptr<QueueCore> keep, bool block, bool looks)
+        : core_(std::move(keep)), block_(block), op_(core, QueueSites::get, looks, taker(), &value_) {}
     bool try_now(Deadline deadline) {
         if (!block_ && !deadline.is_forever())
             throw UsageError(
@@ -74,8 +74,11 @@ class QueueGetOp {
 
 class QueuePutOp {
   public:
-    QueuePutOp(std::shared_ptr<QueueCore> core, CargoWriter&& cargo, bool block)
-        : core_(std::move(core)), cargo_(std::move(cargo)), block_(block), op_(*core_, cargo_, QueueSites::put) {}
+    QueuePutOp(QueueCore& core, std::shared_ptr<QueueCore> keep, CargoWriter&& cargo, bool block)
+        : core_(std::move(keep)), cargo_(std::move(cargo)), block_(block), op_(core, cargo_, QueueSites::put) {}
+    /// Of bytes that stay where they are.
+    QueuePutOp(QueueCore& core, std::span<const std::byte> bytes, bool block)
+        : block_(block), op_(core, bytes, QueueSites::put) {}
     bool try_now(Deadline deadline) {
         if (!block_ && !deadline.is_forever())
             throw UsageError(
@@ -140,6 +143,11 @@ class Queue {
 
     /// Throws Full when there is no room, at once or by the deadline.
     void put(const T& item, bool block = true, Deadline deadline = forever) {
+        if constexpr (detail::raw<T>) {
+            detail::QueuePutOp op(here("put"), std::as_bytes(std::span(&item, 1)), block);
+            run(op, deadline);
+            return;
+        }
         CargoWriter cargo(CargoWriter::Ranges::lend);
         multiprocessing::pack(cargo, item);
         put_cargo(std::move(cargo), block, deadline);
@@ -156,7 +164,7 @@ class Queue {
     }
     /// Throws Empty when there is none, at once or by the deadline.
     T get(bool block = true, Deadline deadline = forever) {
-        detail::QueueGetOp<T> op(core("get"), block, true);
+        detail::QueueGetOp<T> op(here("get"), nullptr, block, true);
         return run(op, deadline);
     }
     T get(Deadline deadline) { return get(true, deadline); }
@@ -182,9 +190,8 @@ class Queue {
             }
         };
         Target target{buffer, 0, std::nullopt};
-        const std::shared_ptr<QueueCore> core = this->core("get_range");
         QueueCore::GetOp op(
-            *core, detail::QueueSites::get, true,
+            here("get_range"), detail::QueueSites::get, true,
             [](void* to, std::span<const std::byte> message) { static_cast<Target*>(to)->take(message); }, &target);
         wait::Agent& me = wait::current_agent();
         if (!op.try_now(deadline)) me.wait(op, deadline);
@@ -199,13 +206,13 @@ class Queue {
         CargoWriter cargo;
         multiprocessing::pack(cargo, item);
         detail::refuse_descriptors(cargo);
-        return sync::Awaitable<detail::QueuePutOp>(deadline, core("async_put"), std::move(cargo), block);
+        return sync::Awaitable<detail::QueuePutOp>(deadline, here("async_put"), core_, std::move(cargo), block);
     }
     sync::Awaitable<detail::QueuePutOp> async_put(const T& item, Deadline deadline) {
         return async_put(item, true, deadline);
     }
     sync::Awaitable<detail::QueueGetOp<T>> async_get(bool block = true, Deadline deadline = forever) {
-        return sync::Awaitable<detail::QueueGetOp<T>>(deadline, core("async_get"), block, false);
+        return sync::Awaitable<detail::QueueGetOp<T>>(deadline, here("async_get"), core_, block, false);
     }
     sync::Awaitable<detail::QueueGetOp<T>> async_get(Deadline deadline) { return async_get(true, deadline); }
 
@@ -241,11 +248,16 @@ class Queue {
         if (!core_) detail::refuse_closed_queue(call);
         return core_;
     }
+    [[nodiscard]] QueueCore& here(const char* call) const {
+        if (!core_) [[unlikely]]
+            detail::refuse_closed_queue(call);
+        return *core_;
+    }
 
   private:
     void put_cargo(CargoWriter&& cargo, bool block, Deadline deadline) {
         detail::refuse_descriptors(cargo);
-        detail::QueuePutOp op(core("put"), std::move(cargo), block);
+        detail::QueuePutOp op(here("put"), nullptr, std::move(cargo), block);
         run(op, deadline);
     }
     template <class Op>

@@ -44,7 +44,8 @@ class QueueCore {
     void map_control();
     [[nodiscard]] std::byte* at(std::uint64_t position);
     std::byte* chunk(std::uint64_t number);
-    void put(const CargoWriter& cargo, bool& wake);
+    struct Source;
+    void put(const Source& source, bool& wake);
 
     os::Fd file_;
     Shared* shared_ = nullptr;
@@ -57,7 +58,10 @@ class QueueCore {
 class QueueCore::PutOp final : public SharedWait {
   public:
     PutOp(QueueCore& core, const CargoWriter& cargo, const wait::WaitSite& site) noexcept
-        : SharedWait(&core, site), core_(core), cargo_(cargo) {}
+        : SharedWait(&core, site), core_(core), cargo_(&cargo) {}
+    /// Of these bytes, which stay where they are.
+    PutOp(QueueCore& core, std::span<const std::byte> bytes, const wait::WaitSite& site) noexcept
+        : SharedWait(&core, site), core_(core), bytes_(bytes) {}
     bool try_now(Deadline deadline);
     bool step() noexcept override;
     /// False: there was no room by the deadline.
@@ -66,7 +70,8 @@ class QueueCore::PutOp final : public SharedWait {
   private:
     bool attempt() noexcept;
     QueueCore& core_;
-    const CargoWriter& cargo_;
+    const CargoWriter* cargo_ = nullptr;
+    std::span<const std::byte> bytes_; // without a cargo
     std::exception_ptr error_;
     std::uint32_t seen_ = 0; // of the word to sleep on
     bool done_ = false, cancelled_ = false, slept_for_room_ = false;
