@@ -9,7 +9,9 @@
 #include <sennit/loop/epoll_poller.hpp>
 #include <sennit/multiprocessing/barrier.hpp>
 #include <sennit/multiprocessing/condition.hpp>
+#include <sennit/multiprocessing/connection.hpp>
 #include <sennit/multiprocessing/lock.hpp>
+#include <sennit/multiprocessing/queue.hpp>
 #include <sennit/multiprocessing/shared_memory.hpp>
 #include <sennit/subprocess.hpp>
 #include <sennit/threading.hpp>
@@ -80,6 +82,14 @@ void use_all_of_it(Pair pair) {
     {
         const multiprocessing::shared_memory::SharedMemory block("", {.create = true, .size = 1});
         EXPECT_EQ(multiprocessing::shared_memory::SharedMemory(block.name()).size(), 1U);
+    }
+    {
+        multiprocessing::Queue<int> numbers(1);
+        numbers.put(1);
+        EXPECT_EQ(numbers.get(), 1);
+        auto [here, there] = multiprocessing::Pipe();
+        here.send(2);
+        EXPECT_EQ(there.recv<int>(), 2);
     }
     {
         multiprocessing::Lock shared;

@@ -8,11 +8,13 @@
 #include <sennit/multiprocessing/condition.hpp>
 #include <sennit/multiprocessing/event.hpp>
 #include <sennit/multiprocessing/lock.hpp>
+#include <sennit/multiprocessing/queue.hpp>
 #include <sennit/multiprocessing/rlock.hpp>
 #include <sennit/multiprocessing/semaphore.hpp>
 #include <sennit/multiprocessing/shared_memory.hpp>
 #include <sennit/multiprocessing/sharedctypes.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -157,6 +159,45 @@ TEST(F13Semaphore, gives_every_permit_to_a_living_waiter) {
         for (int k = 0; k < 3; ++k) EXPECT_TRUE(taken.acquire(10s)) << "a permit went with a dead waiter";
         for (const pid_t child : children) status_of(child);
         EXPECT_LE(permits.value(), 1);
+    }
+}
+
+// Two write and two read, and are killed wherever they are: each item is whole, and whoever comes next is served.
+TEST(F13Queue, serves_the_living_with_whole_items_whoever_is_killed_in_the_middle) {
+    FaultRow row("F13");
+    Random random(seed());
+    mp::Queue<std::vector<std::uint32_t>> queue(16);
+    constexpr std::size_t numbers = 5'000;
+    const auto work = [&](std::size_t who) {
+        std::vector<std::uint32_t> item(numbers);
+        for (std::uint32_t i = 0;; ++i) {
+            if (who % 2 == 0) {
+                std::fill(item.begin(), item.end(), i);
+                queue.put(item);
+            } else if (const auto got = queue.get(); got.size() != numbers || got.front() != got.back()) {
+                ::_exit(9); // torn
+            }
+        }
+    };
+    std::vector<pid_t> children;
+    for (std::size_t who = 0; who < 4; ++who) children.push_back(start_child([&] { work(who); }));
+    const std::int64_t kills = by_tier(50, 500, 10'000);
+    for (std::int64_t i = 0; i < kills; ++i) {
+        FaultRow::Trial trial(row);
+        for (std::uint64_t n = random() % 5'000; n > 0; --n) cpu_relax();
+        const std::size_t victim = random() % children.size();
+        ::kill(children[victim], SIGKILL);
+        trial.injected = 1;
+        EXPECT_EQ(status_of(children[victim]), SIGKILL) << "it got a torn item";
+        queue.put(std::vector<std::uint32_t>(numbers, 7), 10s); // Full: nobody reads any more
+        const auto got = queue.get(10s);                        // Empty: nobody writes any more
+        EXPECT_EQ(got.size(), numbers);
+        EXPECT_EQ(got.front(), got.back());
+        children[victim] = start_child([&, victim] { work(victim); });
+    }
+    for (const pid_t child : children) {
+        ::kill(child, SIGKILL);
+        EXPECT_EQ(status_of(child), SIGKILL) << "it got a torn item";
     }
 }
 

@@ -354,51 +354,6 @@ TEST_F(SharedQueue, who_is_killed_at_any_point_leaves_it_whole) {
     }
 }
 
-// Killed from outside, wherever they are.
-TEST_F(SharedQueue, killed_at_random_writers_and_readers_lose_no_more_than_their_own_item) {
-    const auto kills = static_cast<int>(sennit::testing::by_tier(30, 500, 10'000));
-    sennit::testing::Random random(sennit::testing::seed());
-    Queue<std::vector<std::uint32_t>> q(16);
-    const auto spawn = [&](int number) {
-        return start_child([&q, number] {
-            std::vector<std::uint32_t> item(10'000);
-            for (std::uint32_t i = 0;; ++i) {
-                if (number % 2 == 0) {
-                    std::fill(item.begin(), item.end(), i);
-                    q.put(item);
-                } else {
-                    const auto got = q.get();
-                    if (got.size() != 10'000 || got.front() != got.back()) ::_exit(9); // torn
-                }
-            }
-        });
-    };
-    std::vector<pid_t> children;
-    for (int c = 0; c < 4; ++c) children.push_back(spawn(c));
-    for (int k = 0; k < kills; ++k) {
-        const std::size_t victim = random.below(children.size());
-        const auto begin = std::chrono::steady_clock::now();
-        while (std::chrono::steady_clock::now() - begin < std::chrono::microseconds(random.below(3'000)))
-            std::this_thread::yield();
-        ::kill(children[victim], SIGKILL);
-        const int status = status_of(children[victim]);
-        EXPECT_TRUE(WIFSIGNALED(status)) << "it saw a torn item";
-        children[victim] = spawn(static_cast<int>(victim));
-    }
-    for (const pid_t child : children) {
-        ::kill(child, SIGKILL);
-        EXPECT_TRUE(WIFSIGNALED(status_of(child)));
-    }
-    // It still works, both ways.
-    while (!q.empty()) {
-        const auto item = q.get(10s);
-        EXPECT_EQ(item.size(), 10'000u);
-        EXPECT_EQ(item.front(), item.back());
-    }
-    q.put(std::vector<std::uint32_t>(3, 7), 10s);
-    EXPECT_EQ(q.get(10s).size(), 3u);
-}
-
 #endif
 
 } // namespace
