@@ -1,8 +1,9 @@
-// Starting a program and waiting for its end, from a small parent and from one with 4 GiB of touched memory.
+// Starting a program, or a function in a process of its own, and waiting for its end, from a small parent and from one with 4 GiB of touched memory.
 #include "common/bench.hpp"
 
 #include <boost/process/child.hpp>
 #include <cstdint>
+#include <sennit/multiprocessing.hpp>
 #include <sennit/os/spawn.hpp>
 #include <sennit/subprocess.hpp>
 #include <spawn.h>
@@ -113,6 +114,32 @@ void add_all(Board& board, const std::string& in_case, const std::string& tiny, 
     });
 }
 
+void add_processes(Board& board, const std::string& in_case, bool large) {
+    const auto add = [&](const char* who, bool slow, auto one) {
+        board.add(
+            in_case, who, "starts/s",
+            [=] {
+                if (large) touch_ballast();
+                return spawns_per_s(slow ? 1 : children_a_turn, one);
+            },
+            slow ? turns_a_round : 1);
+    };
+    const auto process = [](const char* method) {
+        sennit::multiprocessing::Process child({.context = method}, [] {});
+        child.start();
+        child.join();
+        if (child.exitcode() != 0) bench::die("Process: the child failed");
+    };
+    add("fork + _exit (limit)", large, [] {
+        const pid_t pid = fork();
+        if (pid == 0) _exit(0);
+        reap(pid);
+    });
+    add("sennit Process, forkserver", false, [process] { process("forkserver"); });
+    add("sennit Process, spawn", false, [process] { process("spawn"); });
+    add("sennit Process, fork", large, [process] { process("fork"); });
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -121,5 +148,7 @@ int main(int argc, char** argv) {
     Board board(turns_a_round);
     add_all(board, "small parent", tiny, false);
     add_all(board, "parent with 4 GiB touched", tiny, true);
+    add_processes(board, "start + join a process, small parent", false);
+    add_processes(board, "start + join a process, parent with 4 GiB touched", true);
     return board.run(argc, argv);
 }

@@ -1,4 +1,5 @@
 """Python's subprocess, as spawn.cpp does it."""
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -35,8 +36,24 @@ def run():
     subprocess.run([PROGRAM], check=True)
 
 
-board = Board()
-for case, large in (("small parent", False), ("parent with 4 GiB touched", True)):
-    board.add(case, "Python os.posix_spawn", "spawns/s", lambda large=large: spawns_per_s(posix_spawn, large))
-    board.add(case, "Python subprocess.run", "spawns/s", lambda large=large: spawns_per_s(run, large))
-board.run()
+def nothing():
+    pass
+
+
+def process(context):
+    child = context.Process(target=nothing)
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+
+
+if __name__ == "__main__":  # spawn and forkserver import this file
+    board = Board()
+    for case, large in (("small parent", False), ("parent with 4 GiB touched", True)):
+        board.add(case, "Python os.posix_spawn", "spawns/s", lambda large=large: spawns_per_s(posix_spawn, large))
+        board.add(case, "Python subprocess.run", "spawns/s", lambda large=large: spawns_per_s(run, large))
+        for method, children in (("forkserver", 30), ("spawn", 10), ("fork", 10 if large else 100)):
+            context = multiprocessing.get_context(method)
+            board.add(f"start + join a process, {case}", f"Python Process, {method}", "starts/s",
+                      lambda large=large, context=context, children=children: spawns_per_s(lambda: process(context), large, children))
+    board.run()

@@ -218,10 +218,10 @@ TEST_P(ProcessConformance,
     Process outer(
         options(),
         [](End out) {
-            auto* daemon = new Process({.daemon = true}, [] { ::pause(); });
-            daemon->start();
-            auto* worker = new Process([](End to) { to.say("the other one was joined\n"); }, out);
-            worker->start();
+            Process daemon({.daemon = true}, [] { ::pause(); });
+            daemon.start(); // and its object goes before it does
+            Process worker([](End to) { to.say("the other one was joined\n"); }, out);
+            worker.start();
             Process refused(
                 {.daemon = true},
                 [](End to) {
