@@ -24,6 +24,10 @@ inline const ::testing::Environment* const process_environment =
 /// Around whose tests no descriptor, process or zombie is left; the zygote ends with each.
 class ProcessTest : public SnapshotTest {
   protected:
+    void SetUp() override {
+        multiprocessing::detail::stop_forkserver(); // of a test before
+        SnapshotTest::SetUp();
+    }
     void TearDown() override {
         multiprocessing::detail::stop_forkserver();
         os::reap_released();
