@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -28,6 +29,24 @@ inline const std::vector<Download> downloads{{"Python.pdf", 100, 1'000},
                                              {"song.mp3", 200, 30'000},
                                              {"photo.jpg", 150, 4'000},
                                              {"notes.txt", 250, 50}};
+
+/// Downloads one file from the server at this port, on the calling thread; gives its number of bytes. From any process.
+inline std::size_t fetch(int port, const Download& file) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<std::uint16_t>(port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) std::perror("connect");
+    const std::string ask =
+        file.name + " " + std::to_string(file.milliseconds) + " " + std::to_string(file.bytes) + "\n";
+    if (::send(fd, ask.data(), ask.size(), MSG_NOSIGNAL) < 0) std::perror("send");
+    std::size_t got = 0;
+    char buffer[4096];
+    for (ssize_t n = 0; (n = ::read(fd, buffer, sizeof buffer)) > 0;) got += static_cast<std::size_t>(n);
+    ::close(fd);
+    return got;
+}
 
 class SlowServer {
   public:
@@ -54,18 +73,7 @@ class SlowServer {
     SlowServer& operator=(const SlowServer&) = delete;
 
     /// Downloads one file on the calling thread; gives its number of bytes.
-    std::size_t fetch(const Download& file) const {
-        const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (::connect(fd, reinterpret_cast<const sockaddr*>(&address_), sizeof address_) != 0) std::perror("connect");
-        const std::string ask =
-            file.name + " " + std::to_string(file.milliseconds) + " " + std::to_string(file.bytes) + "\n";
-        if (::send(fd, ask.data(), ask.size(), MSG_NOSIGNAL) < 0) std::perror("send");
-        std::size_t got = 0;
-        char buffer[4096];
-        for (ssize_t n = 0; (n = ::read(fd, buffer, sizeof buffer)) > 0;) got += static_cast<std::size_t>(n);
-        ::close(fd);
-        return got;
-    }
+    std::size_t fetch(const Download& file) const { return ::fetch(port(), file); }
 
     int port() const { return ntohs(address_.sin_port); }
 

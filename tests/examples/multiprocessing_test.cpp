@@ -57,5 +57,45 @@ TEST(ProcessExamples, process_rlock_prints_whole_lines) {
     }
 }
 
+TEST(ProcessExamples, process_pool_executor_gives_four_results_from_two_processes) {
+    EXPECT_EQ(run_example("process_pool_executor"),
+              (Lines{"result of t0", "result of t1", "result of t2", "result of t3", "2 processes"}));
+}
+
+TEST(ProcessExamples, pool_callbacks_end_first_and_then_ten_callbacks) {
+    Lines lines = run_example("pool_callbacks");
+    ASSERT_EQ(lines.size(), 11U);
+    EXPECT_EQ(lines[0], "end");
+    Lines expected;
+    for (int i = 0; i < 10; ++i) expected.push_back("callback: " + std::to_string(2 * i));
+    lines.erase(lines.begin());
+    std::sort(lines.begin(), lines.end());
+    std::sort(expected.begin(), expected.end());
+    EXPECT_EQ(lines, expected);
+}
+
+TEST(ProcessExamples, pool_official_does_as_the_manual_says) {
+    EXPECT_EQ(run_example("pool_official"),
+              (Lines{"0 1 4 9 16 25 36 49 64 81 ", "in any order, together: 285", "400", "a worker: another process",
+                     "pids: at most four", "TimeoutError: we lacked patience", "the pool still takes work",
+                     "the pool is closed, without having waited"}));
+}
+
+TEST(ProcessExamples, master_worker_crash_costs_one_task) {
+    EXPECT_EQ(run_example("master_worker_crash"),
+              (Lines{"task 0: 0", "task 1: 1", "task 2: 4", "task 3: its worker died by signal 9", "task 4: 16",
+                     "task 5: 25", "task 6: 36", "task 7: 49", "and the pool goes on: 81"}));
+}
+
+TEST(ProcessExamples, downloads_in_processes_take_the_longest_and_not_the_sum) {
+    for (const char* name : {"download_pool", "download_processes"}) {
+        const Lines lines = run_example(name);
+        ASSERT_EQ(lines.size(), 1U);
+        EXPECT_NE(lines[0].find(": 5 files, 235050 bytes"), std::string::npos) << lines[0];
+        EXPECT_LT(std::stod(lines[0].substr(lines[0].rfind(' '))), 0.8)
+            << "1 s one after the other, 0.3 s at once: " << lines[0];
+    }
+}
+
 } // namespace
 } // namespace sennit
