@@ -143,6 +143,11 @@ thread_local Returner returner;
     m.count = 0;
 }
 
+[[gnu::noinline]] void give_at_end(std::size_t kind, Block* block) noexcept {
+    block->next = nullptr;
+    stores[kind].give_batch(block);
+}
+
 } // namespace
 
 void* TaskMemory::take(std::size_t bytes) {
@@ -162,10 +167,8 @@ void TaskMemory::give_back(void* memory, std::size_t bytes) noexcept {
     if (kind == kinds) return ::operator delete(memory);
     Magazine& m = cache.of[kind];
     auto* block = ::new (memory) Block{m.now, nullptr};
-    if (cache.over) [[unlikely]] {
-        block->next = nullptr;
-        return stores[kind].give_batch(block);
-    }
+    if (cache.over) [[unlikely]]
+        return give_at_end(kind, block);
     m.now = block;
     if (++m.count >= batch) [[unlikely]]
         give_slow(kind);
