@@ -72,7 +72,12 @@ class ProcessTargetOf final : public ProcessTarget {
     }
     void pack(CargoWriter& to) const override {
         pack_function(to, function_);
-        std::apply([&to](const Args&... arg) { (pack_argument<Args>(to, arg), ...); }, args_);
+        std::apply(
+            [&to](const Args&... arg) {
+                static_cast<void>(to); // without arguments
+                (pack_argument<Args>(to, arg), ...);
+            },
+            args_);
     }
     [[nodiscard]] Entry entry() const noexcept override { return &CallAndForget<F, Args...>::run; }
     void call() override {
