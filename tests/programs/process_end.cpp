@@ -71,8 +71,8 @@ int children() {
         },
         End{pipe->read_end.get()});
     worker.start();
-    static auto* const thread = new sennit::threading::Thread([] { say("thread"); });
-    thread->start();
+    static sennit::threading::Thread thread([] { say("thread"); });
+    thread.start();
     return 0;
 }
 
@@ -93,8 +93,8 @@ int exit_in_a_thread() {
 int child_with_all() {
     Process p([] {
         std::atexit([] { say("child's atexit"); });
-        static auto* const thread = new sennit::threading::Thread([] { say("child's thread"); });
-        thread->start();
+        static sennit::threading::Thread thread([] { say("child's thread"); });
+        thread.start();
         Process daemon({.daemon = true}, [] { ::pause(); });
         daemon.start();
     });

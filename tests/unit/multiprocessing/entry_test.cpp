@@ -40,8 +40,8 @@ auto call_through_bytes(F function, const Args&... args) {
 TEST(Entry, carries_functions_lambdas_members_and_function_objects) {
     EXPECT_EQ(call_through_bytes(&twice, 21), 42);
     EXPECT_EQ(call_through_bytes([](int a, int b) { return a - b; }, 5, 3), 2);
-    const int k = 7;
-    const double d = 0.5;
+    int k = 7;
+    double d = 0.5;
     EXPECT_EQ(call_through_bytes([k, d](int a) { return a * k + d; }, 6), 42.5);
     EXPECT_EQ(call_through_bytes(&Shape::sides_and, Shape{4}, 3), 7);
     EXPECT_EQ(call_through_bytes(Prefix{"pre"}, std::string("fix")), "prefix");
