@@ -81,6 +81,11 @@ TEST(ProcessExamples, pool_official_does_as_the_manual_says) {
                      "the pool is closed, without having waited"}));
 }
 
+TEST(ProcessExamples, process_queue_hands_over_in_order_and_its_reader_ends_by_the_signal) {
+    EXPECT_EQ(run_example("process_queue"),
+              (Lines{"put A", "got A", "put B", "got B", "put C", "got C", "the reader's exit code: -15"}));
+}
+
 TEST(ProcessExamples, master_worker_crash_costs_one_task) {
     EXPECT_EQ(run_example("master_worker_crash"),
               (Lines{"task 0: 0", "task 1: 1", "task 2: 4", "task 3: its worker died by signal 9", "task 4: 16",
