@@ -25,7 +25,7 @@ rm -rf "$scratch"
 mkdir -p "$scratch"/{src,objects,bin}
 cd "$scratch"
 cp -a "$root/include" "$root/tests" .
-cp -a "$root"/src/{base,os,wait,sync,loop,threading,subprocess,asyncio,futures} src/
+cp -a "$root"/src/{base,os,wait,sync,loop,threading,subprocess,asyncio,multiprocessing,futures} src/
 
 # As the preset dev, but not optimised. The shim is linked as tests/CMakeLists.txt does it.
 cache=

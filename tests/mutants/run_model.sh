@@ -24,6 +24,7 @@ mkdir -p "$scratch"/{src,tests,objects}
 cd "$scratch"
 cp -a "$root/include" .
 cp -a "$root"/src/{base,os,wait,sync,futures,threading} src/
+rm src/futures/{pool,process_pool_executor}.cpp # stand on multiprocessing, of which the model runs nothing
 rm src/futures/spawn.cpp # needs the event loop, which no scenario runs
 cp -a "$root"/tests/{model,support} tests/
 
