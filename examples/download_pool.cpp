@@ -17,7 +17,7 @@ int main() {
         std::vector<std::tuple<int, Download>> files;
         for (const Download& file : downloads) files.emplace_back(server.port(), file);
         const std::vector<std::size_t> bytes =
-            pool.starmap([](int from, const Download& file) { return fetch(from, file); }, files, 1);
+            pool.starmap([](int from, const Download& file) { return fetch_from(from, file); }, files, 1);
         return std::accumulate(bytes.begin(), bytes.end(), std::size_t{0});
     });
 }

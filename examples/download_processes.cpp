@@ -17,7 +17,7 @@ int main() {
         for (const Download& file : downloads) {
             processes.push_back(std::make_unique<multiprocessing::Process>(
                 [](int from, const Download& what, const multiprocessing::Value<std::size_t>& sum) {
-                    const std::size_t got = fetch(from, what);
+                    const std::size_t got = fetch_from(from, what);
                     const std::scoped_lock guard(sum.get_lock());
                     *sum += got;
                 },

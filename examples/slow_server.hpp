@@ -31,7 +31,7 @@ inline const std::vector<Download> downloads{{"Python.pdf", 100, 1'000},
                                              {"notes.txt", 250, 50}};
 
 /// Downloads one file from the server at this port, on the calling thread; gives its number of bytes. From any process.
-inline std::size_t fetch(int port, const Download& file) {
+inline std::size_t fetch_from(int port, const Download& file) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_port = htons(static_cast<std::uint16_t>(port));
@@ -73,7 +73,7 @@ class SlowServer {
     SlowServer& operator=(const SlowServer&) = delete;
 
     /// Downloads one file on the calling thread; gives its number of bytes.
-    std::size_t fetch(const Download& file) const { return ::fetch(port(), file); }
+    std::size_t fetch(const Download& file) const { return fetch_from(port(), file); }
 
     int port() const { return ntohs(address_.sin_port); }
 

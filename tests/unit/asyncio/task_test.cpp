@@ -170,6 +170,25 @@ TEST(Task, an_eager_start_makes_the_first_step_within_create_task) {
     EXPECT_TRUE(ran);
 }
 
+TEST(Task, a_coro_that_is_dropped_never_runs_and_debug_mode_says_so) {
+    bool ran = false;
+    auto body = [&]() -> Coro<> {
+        ran = true;
+        co_return;
+    };
+    for (const bool debug : {false, true}) {
+        ::testing::internal::CaptureStderr();
+        run([&]() -> Coro<> {
+            EventLoop::running().set_debug(debug);
+            { const Coro<> dropped = body(); }
+            co_await sleep(0s);
+        });
+        const std::string told = ::testing::internal::GetCapturedStderr();
+        EXPECT_EQ(told.find("a Coro was dropped and never ran") != told.npos, debug) << told;
+    }
+    EXPECT_FALSE(ran);
+}
+
 TEST(Task, a_sleep_of_no_time_or_less_is_one_turn) {
     run([]() -> Coro<> {
         std::string log;
