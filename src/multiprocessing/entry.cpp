@@ -13,6 +13,7 @@
 #include <cstring>
 #include <elf.h>
 #include <link.h>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -74,10 +75,30 @@ std::string id_of_file(const std::string& name) {
     return id.size() <= most_id_bytes ? id : id.substr(id.size() - most_id_bytes);
 }
 
-const Modules* list_modules() {
-    auto* const modules = new Modules; // for ever
+struct Table {
+    Modules modules;
+    unsigned long long changes = 0; // modules loaded and unloaded till then
+    const Table* before = nullptr;  // stays for who reads it
+};
+
+unsigned long long count_changes() {
+    unsigned long long changes = 0;
     ::dl_iterate_phdr(
         [](dl_phdr_info* info, std::size_t, void* to) {
+            *static_cast<unsigned long long*>(to) = info->dlpi_adds + info->dlpi_subs;
+            return 1;
+        },
+        &changes);
+    return changes;
+}
+
+const Table* list_modules(const Table* before) {
+    auto made = std::make_unique<Table>();
+    made->before = before;
+    ::dl_iterate_phdr(
+        [](dl_phdr_info* info, std::size_t, void* to) {
+            auto& it = *static_cast<Table*>(to);
+            it.changes = info->dlpi_adds + info->dlpi_subs;
             Module module{info->dlpi_addr, id_of(*info), info->dlpi_name, {}};
             for (int i = 0; i < info->dlpi_phnum; ++i) {
                 const ElfW(Phdr)& header = info->dlpi_phdr[i];
@@ -87,22 +108,24 @@ const Modules* list_modules() {
             }
             if (module.code.empty()) return 0;
             if (module.id.empty()) module.id = id_of_file(module.name);
-            static_cast<Modules*>(to)->push_back(std::move(module));
+            it.modules.push_back(std::move(module));
             return 0;
         },
-        modules);
-    return modules;
+        made.get());
+    return made.release(); // for ever; there are as many as times a module was loaded
 }
 
-// The table of now; release meets acquire. Old ones stay for who reads them.
-constinit atomic<const Modules*> table{nullptr};
+// The table of now; release meets acquire.
+constinit atomic<const Table*> table{nullptr};
 
 const Modules& modules(bool anew) {
-    const Modules* known = table.load(memory_order_acquire);
-    if (known != nullptr && !anew) return *known;
-    const Modules* const made = list_modules();
-    table.store(made, memory_order_release);
-    return *made;
+    const Table* known = table.load(memory_order_acquire);
+    if (known != nullptr && (!anew || known->changes == count_changes())) return known->modules;
+    const Table* const made = list_modules(known);
+    // Of two that make one at the same time the second is the first's successor in vain: both lists are right.
+    while (!table.compare_exchange_weak(known, made, memory_order_acq_rel, memory_order_acquire))
+        const_cast<Table*>(made)->before = known;
+    return made->modules;
 }
 
 const Module* module_of(std::uintptr_t address) {
