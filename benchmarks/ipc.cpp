@@ -284,7 +284,7 @@ int main(int argc, char** argv) {
     Board board;
     add_round_trips<Futex<-1>>(board, "shared memory, polling for ever (limit)", 100'000);
     add_round_trips<Futex<2'000>>(board, "futex in shared memory, 2,000 polls then asleep", 20'000);
-    add_round_trips<SennitQueue>(board, "sennit multiprocessing::Queue, a pair", 50'000);
+    add_round_trips<SennitQueue>(board, "sennit multiprocessing::Queue, a pair", 20'000);
     add_round_trips<SennitPipe>(board, "sennit multiprocessing::Pipe", 5'000);
     add_round_trips<SocketPair>(board, "socketpair", 5'000);
     add_round_trips<BoostQueue>(board, "Boost.Interprocess message_queue", 5'000);
