@@ -421,12 +421,6 @@ TEST_F(F2Points, a_parent_that_dies_at_any_point_leaves_no_worker) {
 
 // ---- F4
 
-[[gnu::noinline]] int overflow_stack(int n) {
-    volatile char room[16384];
-    room[0] = static_cast<char>(n);
-    return n > (1 << 28) ? n : overflow_stack(n + 1) + room[0];
-}
-
 void end_in(int way) {
     for (const int s : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT})
         std::signal(s, SIG_DFL); // a sanitizer's report is none of this
@@ -516,6 +510,12 @@ TEST_F(F4Ends, each_way_to_end_is_told_and_costs_one_job) {
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(__clang__)
+
+[[gnu::noinline]] int overflow_stack(int n) {
+    volatile char room[16384];
+    room[0] = static_cast<char>(n);
+    return n > (1 << 28) ? n : overflow_stack(n + 1) + room[0];
+}
 
 TEST_F(F4Ends, a_crash_tells_where_and_an_overflow_is_a_crash) {
     mp::Pool pool(1);
