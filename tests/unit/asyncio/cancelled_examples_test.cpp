@@ -72,7 +72,7 @@ TEST(CancelledExamples, downloads_in_coroutines) {
     };
     const auto fetch_one = [&]() -> Coro<> {
         server.emplace();
-        co_await download_coroutines::fetch(server->port(), file);
+        co_await download_coroutines::fetch_file(server->port(), file);
     };
     EXPECT_GE(cancel_everywhere(fetch_all, end_server), 1);
     EXPECT_GE(cancel_everywhere(fetch_one, end_server), 1);
