@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/bench.hpp"
+#include "bench.hpp"
 
 namespace bench {
 
