@@ -48,9 +48,10 @@ class Around final : public ::testing::EmptyTestEventListener {
 } // namespace
 
 // A test program has the watchdog's thread besides its own, yet children of fork() may start threads: nothing that
-// ThreadSanitizer needs for that is held by the watchdog.
+// ThreadSanitizer needs for that is held by the watchdog. At its end, as that thread still lives, each would wait a second for
+// late races: with a process a test that was most of the time of all tests.
 extern "C" const char* __tsan_default_options();
-extern "C" const char* __tsan_default_options() { return "die_after_fork=0"; }
+extern "C" const char* __tsan_default_options() { return "die_after_fork=0:atexit_sleep_ms=20"; }
 
 int main(int argc, char** argv) {
     // The child of a death test: gtest calls no listener there. It must not outlive us, whatever it hangs in.
