@@ -147,8 +147,8 @@ int main(int argc, char** argv) {
     const std::string tiny = self.substr(0, self.rfind('/') + 1) + "exit_at_once";
     Board board(turns_a_round);
     add_all(board, "small parent", tiny, false);
+    add_processes(board, "start + join a process, small parent", false); // before the memory is touched, which stays
     add_all(board, "parent with 4 GiB touched", tiny, true);
-    add_processes(board, "start + join a process, small parent", false);
     add_processes(board, "start + join a process, parent with 4 GiB touched", true);
     return board.run(argc, argv);
 }
