@@ -1010,6 +1010,9 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
         {
             os::MutexGuard guard(mutex_);
             if (broken_ || terminated_.load(memory_order_relaxed)) return false;
+            // Who has failed to begin is counted first (bury), else there would be more starts than start_failed() allows.
+            for (auto& w : workers_)
+                if (w->state == State::starting && (w->dead || w->dropped)) return false;
             const std::size_t alive = living();
             if (alive >= options_.processes) return false;
             if (options_.all_at_once && !closed()) {
