@@ -5,6 +5,7 @@
 #include <sennit/sync/future_core.hpp>
 #include <sennit/wait/agent.hpp>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <utility>
@@ -275,7 +276,7 @@ struct ForkTeam::Idleness {
     std::int64_t watched_ns = 0;
 };
 
-// What those who run have had of the cores: the newest thread of each scope, as many as there is room for.
+// What those who run have had of the cores: each thread of a scope, as many as there is room for.
 struct ForkTeam::CpuUse {
     struct Thread {
         std::int64_t id, cpu_ns;

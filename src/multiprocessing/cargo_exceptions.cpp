@@ -9,7 +9,8 @@
 #include <sennit/os/shared_memory.hpp>
 #include <sennit/subprocess/errors.hpp>
 
-#include <cstdlib>
+#include "base/type_name.hpp"
+
 #include <cxxabi.h>
 #include <functional>
 #include <ios>
@@ -21,14 +22,6 @@
 
 namespace sennit::multiprocessing {
 namespace {
-
-std::string readable(const char* type_name) {
-    int status = -1;
-    char* plain = abi::__cxa_demangle(type_name, nullptr, nullptr, &status);
-    std::string text = status == 0 ? plain : type_name;
-    std::free(plain); // NOLINT(cppcoreguidelines-no-malloc): made by __cxa_demangle
-    return text;
-}
 
 // E, and the RemoteError that it came with nested in it. Made while that is handled.
 template <class E>
@@ -244,23 +237,6 @@ void write(CargoWriter& to, std::size_t place, const Told& told) {
     pack(to, told);
 }
 
-// In a catch block: of whatever is no std::exception.
-std::string message_of_current() {
-    try {
-        throw;
-    } catch (const char* text) {
-        return text ? text : "";
-    } catch (const std::string& text) {
-        return text;
-    } catch (const std::string_view& text) {
-        return std::string(text);
-    } catch (int value) {
-        return std::to_string(value);
-    } catch (...) {
-        return "";
-    }
-}
-
 } // namespace
 
 void pack_exception(CargoWriter& to, const std::exception_ptr& error, const std::string& stack) {
@@ -277,15 +253,15 @@ void pack_exception(CargoWriter& to, const std::exception_ptr& error, const std:
         while (place < std::size(table) && table[place].type != typeid(e) && table[place].from_afar != typeid(e))
             ++place;
         const bool is_known = place < std::size(table);
-        const Told told = {cause ? cause->type() : readable(typeid(e).name()), e.what(),
+        const Told told = {cause ? cause->type() : base::readable_type_name(typeid(e).name()), e.what(),
                            cause ? cause->pid() : os::process_id(), cause ? cause->stack() : stack};
         write(to, is_known ? place + 1 : 0, told);
         if (is_known) table[place].pack(to, e);
     } catch (...) {
         const std::type_info* const type = abi::__cxa_current_exception_type();
         write(to, 0,
-              {type ? readable(type->name()) : "an exception of another language", message_of_current(),
-               os::process_id(), stack});
+              {type ? base::readable_type_name(type->name()) : "an exception of another language",
+               base::text_of_current_exception(), os::process_id(), stack});
     }
 }
 

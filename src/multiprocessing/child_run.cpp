@@ -7,6 +7,7 @@
 #include <sennit/os/throw_stack.hpp>
 
 #include "../threading/threads.hpp"
+#include "base/type_name.hpp"
 #include "this_process.hpp"
 
 #include <cerrno>
@@ -28,20 +29,14 @@ void describe_exception(std::string& text, const std::exception_ptr& error) {
     try {
         std::rethrow_exception(error);
     } catch (const std::exception& e) {
-        int status = -1;
-        char* const plain = abi::__cxa_demangle(typeid(e).name(), nullptr, nullptr, &status);
-        text += (status == 0 ? plain : typeid(e).name()) + std::string(": ") + e.what() + '\n';
-        std::free(plain); // NOLINT(cppcoreguidelines-no-malloc): made by __cxa_demangle
+        text += base::readable_type_name(typeid(e).name()) + ": " + e.what() + '\n';
         if (const auto* nested = dynamic_cast<const std::nested_exception*>(&e); nested && nested->nested_ptr()) {
             text += "  caused by ";
             describe_exception(text, nested->nested_ptr());
         }
     } catch (...) {
         const std::type_info* const type = abi::__cxa_current_exception_type();
-        int status = -1;
-        char* const plain = type ? abi::__cxa_demangle(type->name(), nullptr, nullptr, &status) : nullptr;
-        text += std::string(status == 0 ? plain : "an exception of another language") + '\n';
-        std::free(plain); // NOLINT(cppcoreguidelines-no-malloc): made by __cxa_demangle
+        text += (type ? base::readable_type_name(type->name()) : "an exception of another language") + '\n';
     }
 }
 

@@ -4,11 +4,11 @@
 #include <sennit/base/errors.hpp>
 #include <sennit/wait/registry.hpp>
 
+#include "base/type_name.hpp"
 #include "report.hpp"
 #include "threads.hpp"
 
 #include <cstdio>
-#include <cstdlib>
 #include <cxxabi.h>
 #include <memory>
 #include <string_view>
@@ -26,14 +26,6 @@ SharedHook& hook() noexcept {
     return *it;
 }
 
-std::string readable(const char* type_name) {
-    int status = -1;
-    char* plain = abi::__cxa_demangle(type_name, nullptr, nullptr, &status);
-    std::string text = status == 0 ? plain : type_name;
-    std::free(plain); // NOLINT(cppcoreguidelines-no-malloc): made by __cxa_demangle
-    return text;
-}
-
 // The text of an exception, with those nested in it.
 std::string message_of(const std::exception_ptr& error) {
     try {
@@ -43,16 +35,8 @@ std::string message_of(const std::exception_ptr& error) {
         if (const auto* nested = dynamic_cast<const std::nested_exception*>(&e); nested && nested->nested_ptr())
             text += "\n  caused by " + message_of(nested->nested_ptr());
         return text;
-    } catch (const char* text) {
-        return text ? text : "";
-    } catch (const std::string& text) {
-        return text;
-    } catch (const std::string_view& text) {
-        return std::string(text);
-    } catch (int value) {
-        return std::to_string(value);
     } catch (...) {
-        return "";
+        return base::text_of_current_exception();
     }
 }
 
@@ -76,8 +60,8 @@ ExceptHookArgs args_of_current(const ThreadRef& thread, std::string stack) {
     const std::type_info* type = abi::__cxa_current_exception_type();
     std::exception_ptr error = std::current_exception();
     std::string message = message_of(error);
-    return {std::move(error), type ? readable(type->name()) : "an exception of another language", std::move(message),
-            std::move(stack), thread};
+    return {std::move(error), type ? base::readable_type_name(type->name()) : "an exception of another language",
+            std::move(message), std::move(stack), thread};
 }
 
 void call_hook(const ExceptHookArgs& args) noexcept {

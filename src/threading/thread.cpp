@@ -3,11 +3,10 @@
 #include <sennit/base/errors.hpp>
 #include <sennit/wait/process_end.hpp>
 
+#include "base/type_name.hpp"
 #include "report.hpp"
 #include "threads.hpp"
 
-#include <cstdlib>
-#include <cxxabi.h>
 #include <typeinfo>
 
 namespace sennit::threading {
@@ -44,14 +43,6 @@ bool runs_in_face(const ThreadState& state) noexcept {
     return state.phase() == ThreadState::Phase::started && state.face_type();
 }
 
-std::string readable_type(const char* name) {
-    int status = -1;
-    char* plain = abi::__cxa_demangle(name, nullptr, nullptr, &status);
-    std::string text = status == 0 ? plain : name;
-    std::free(plain); // NOLINT(cppcoreguidelines-no-malloc): made by __cxa_demangle
-    return text;
-}
-
 } // namespace
 
 std::size_t stack_size() noexcept { return default_stack.load(memory_order_relaxed); }
@@ -77,7 +68,7 @@ Thread::Thread(StatePtr state, ThreadOptions options) : ThreadRef(std::move(stat
 Thread::Thread(Thread&& other) : ThreadRef(other) { // NOLINT(performance-noexcept-move-constructor)
     if (state_ && runs_in_face(*state_))
         throw UsageError(
-            "Thread: " + readable_type(state_->face_type()) +
+            "Thread: " + base::readable_type_name(state_->face_type()) +
             " can't be moved while its run() runs in it; move it before start(), or keep it in a unique_ptr");
     other.state_ = {};
 }
@@ -86,7 +77,7 @@ Thread& Thread::operator=(Thread&& other) { // NOLINT(performance-noexcept-move-
     if (this == &other) return *this;
     if (other.state_ && runs_in_face(*other.state_))
         throw UsageError(
-            "Thread: " + readable_type(other.state_->face_type()) +
+            "Thread: " + base::readable_type_name(other.state_->face_type()) +
             " can't be moved while its run() runs in it; move it before start(), or keep it in a unique_ptr");
     leave();
     state_ = std::exchange(other.state_, {});
@@ -101,7 +92,7 @@ void Thread::leave() noexcept {
     if (const char* type = state_->face_type()) {
         if (state_->daemon() && wait::ProcessEnd::begun()) return; // held, or beyond help
         try {
-            const std::string name = readable_type(type);
+            const std::string name = base::readable_type_name(type);
             detail::report_misuse(
                 *this,
                 name + " is destroyed while its run() runs, and its members are gone already; " +
