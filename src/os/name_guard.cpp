@@ -101,6 +101,8 @@ void NameGuard::start() {
     const long pid = ::syscall(SYS_clone, CLONE_PIDFD, nullptr, &pidfd, nullptr, nullptr);
     if (pid == 0) guard();
     const int error = errno;
+    // Out of this group before anything is in its care: it may not have come to its setsid() when the whole group is killed.
+    if (pid > 0) ::syscall(SYS_setpgid, pid, pid);
     ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, nullptr, sizeof before);
     if (pid < 0)
         throw OSError(error, "clone: cannot start the guard that unlinks shared memory if this process is killed");

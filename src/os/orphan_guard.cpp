@@ -80,6 +80,8 @@ void OrphanGuard::start() {
         for (;;) ::syscall(SYS_exit_group, 0);
     }
     const int error = errno;
+    // Out of this group before anything is in its care: it may not have come to its setsid() when the whole group is killed.
+    if (pid > 0) ::syscall(SYS_setpgid, pid, pid);
     ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, nullptr, sizeof before);
     if (pid < 0) throw OSError(error, "clone: cannot start the guard that ends the jobs if this process is killed");
     pid_ = static_cast<pid_t>(pid);

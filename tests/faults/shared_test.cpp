@@ -52,25 +52,92 @@ int status_of(pid_t child) {
 std::string own_name(std::int64_t i) { return "sennit_fault_" + std::to_string(::getpid()) + '_' + std::to_string(i); }
 bool exists(const std::string& name) { return std::filesystem::exists("/dev/shm/" + name); }
 
-// The must-show: a child dies inside the critical section; the next owner is told each time.
-TEST(F13Lock, whose_holders_all_die_tells_each_next_one_and_lets_him_in) {
+// The must-show: a child dies inside the critical section. The next owner is told each time, whether he comes afterwards or waits
+// already, and has the lock to himself: once he has released it, it is free, however often the dead one had taken it.
+template <class L>
+void kill_holders(std::int64_t deaths, int depth = 1) {
     FaultRow row("F13");
-    mp::Lock lock;
-    const std::int64_t deaths = by_tier(500, 5'000, 100'000);
+    Random random(seed());
+    L lock;
+    mp::RawValue<int> inside(0);
     for (std::int64_t i = 0; i < deaths; ++i) {
-        FaultRow::Trial trial(row);
+        const bool waits = random() % 2 == 0;
+        const std::uint64_t lives_on = random() % (waits ? 30'000 : 300);
+        static constexpr int signals[] = {SIGKILL, SIGTERM, 0}; // 0: _exit
+        const int signal = signals[random() % std::size(signals)];
+        *inside = 0;
         const pid_t child = start_child([&] {
-            lock.acquire();
-            ::raise(SIGKILL);
+            for (int k = 0; k < depth; ++k) lock.acquire();
+            __atomic_store_n(&*inside, 1, __ATOMIC_RELEASE);
+            for (std::uint64_t n = lives_on; n > 0; --n) cpu_relax();
+            if (signal != 0) ::raise(signal);
         });
-        trial.injected = 1;
-        ASSERT_EQ(status_of(child), SIGKILL);
-        ASSERT_TRUE(lock.acquire(10s));
-        ASSERT_TRUE(lock.owner_died());
+        if (waits) {
+            while (__atomic_load_n(&*inside, __ATOMIC_ACQUIRE) == 0) ::sched_yield();
+        } else {
+            ASSERT_EQ(status_of(child), signal);
+        }
+        const std::int64_t began = base::monotonic_ns();
+        ASSERT_TRUE(lock.acquire(10s)) << "nobody gets it any more, after " << i << " deaths";
+        row.trial(1, std::chrono::nanoseconds(base::monotonic_ns() - began));
+        ASSERT_TRUE(lock.owner_died()) << "nobody was told of death " << i;
         lock.make_consistent();
         lock.release();
+        if (waits) {
+            ASSERT_EQ(status_of(child), signal);
+        }
+        ASSERT_TRUE(lock.acquire(false));
+        ASSERT_FALSE(lock.owner_died()) << "what was repaired is whole";
+        lock.release();
     }
-    EXPECT_FALSE(lock.locked());
+}
+
+TEST(F13Holders, of_a_lock_all_die_and_each_next_one_is_told) { kill_holders<mp::Lock>(by_tier(400, 5'000, 100'000)); }
+
+TEST(F13Holders, of_an_rlock_taken_thrice_all_die_and_each_next_one_is_told) {
+    kill_holders<mp::RLock>(by_tier(150, 5'000, 25'000), 3);
+}
+
+TEST(F13Holders, of_a_conditions_lock_all_die_and_each_next_one_is_told) {
+    kill_holders<mp::Condition>(by_tier(150, 5'000, 25'000), 2);
+}
+
+// Each death leaves four locks at once, of which others wait for every one.
+TEST(F13Holders, of_several_locks_leave_all_of_them) {
+    FaultRow row("F13");
+    Random random(seed());
+    mp::Lock first, second;
+    mp::RLock third;
+    mp::Condition fourth{mp::Lock()};
+    const auto all = [&](auto&& each) { each(first), each(second), each(third), each(fourth); };
+    const std::int64_t deaths = by_tier(50, 1'000, 5'000);
+    for (std::int64_t i = 0; i < deaths; ++i) {
+        mp::Semaphore inside(0);
+        const pid_t holder = start_child([&] {
+            all([](auto& lock) { lock.acquire(); });
+            inside.release();
+            ::pause();
+        });
+        ASSERT_TRUE(inside.acquire(10s));
+        const pid_t waiter = start_child([&] {
+            all([&](auto& lock) {
+                if (!lock.acquire(60s)) ::_exit(1);
+                if (!lock.owner_died()) ::_exit(2);
+            }); // and dies with all of them, too
+        });
+        for (std::uint64_t n = random() % 10'000; n > 0; --n) cpu_relax();
+        const std::int64_t began = base::monotonic_ns();
+        ::kill(holder, SIGKILL);
+        ASSERT_EQ(status_of(waiter), 0) << "1: a lock was not to be had; 2: nobody told of a death";
+        ASSERT_EQ(status_of(holder), SIGKILL);
+        all([](auto& lock) {
+            ASSERT_TRUE(lock.acquire(10s));
+            ASSERT_TRUE(lock.owner_died());
+            lock.make_consistent();
+            lock.release();
+        });
+        row.trial(2, std::chrono::nanoseconds(base::monotonic_ns() - began));
+    }
 }
 
 // Four contenders, of which one after the other is killed wherever it is: holding, waiting, woken, or in between.
@@ -299,7 +366,8 @@ TEST(F13Barrier, breaks_or_is_passed_and_never_waits_for_the_dead) {
         FaultRow::Trial trial(row);
         const pid_t victim = start_child(wait_once), other = start_child(wait_once);
         while (barrier.n_waiting() < 2) ::sched_yield();
-        const bool comes = random() % 4 != 0; // else only those who wait can find out
+        // Else only who waits can find out, in 100 ms.
+        const bool comes = random.below(static_cast<std::uint64_t>(by_tier(4, 4, 20))) != 0;
         const pid_t last = comes ? start_child(wait_once) : -1;
         for (std::uint64_t n = random() % (comes ? 20'000 : 200); n > 0; --n) cpu_relax();
         ::kill(victim, SIGKILL);
@@ -419,6 +487,30 @@ TEST(F16SharedMemory, keeps_its_name_as_long_as_its_owner_lives_whoever_else_lea
         while (exists(name) && base::monotonic_ns() < limit) ::sched_yield();
         EXPECT_FALSE(exists(name)) << "the owner is gone, and his name is not";
         EXPECT_EQ(mine.buf()[1], std::byte{2}) << "the memory lives on in who has it";
+    }
+}
+
+// As the end of a pool's owner does to a worker; and the small process that is to unlink the name has hardly begun then.
+TEST(F16SharedMemory, loses_its_name_even_if_its_owners_whole_group_is_killed_at_once) {
+    FaultRow row("F16");
+    const std::int64_t rounds = by_tier(20, 200, 1'000);
+    for (std::int64_t i = 0; i < rounds; ++i) {
+        FaultRow::Trial trial(row);
+        trial.injected = 1;
+        const std::string name = own_name(i) + "_group";
+        const pid_t owner = start_child([&] {
+            ::setpgid(0, 0);
+            cpu_set_t one;
+            CPU_ZERO(&one);
+            CPU_SET(static_cast<unsigned>(::sched_getcpu()), &one);
+            ::sched_setaffinity(0, sizeof one, &one); // so that the small one waits for its turn
+            SharedMemory block(name, {.create = true, .size = 10});
+            ::kill(0, SIGKILL);
+        });
+        ASSERT_EQ(status_of(owner), SIGKILL);
+        const std::int64_t limit = base::monotonic_ns() + 10'000'000'000;
+        while (exists(name) && base::monotonic_ns() < limit) ::sched_yield();
+        ASSERT_FALSE(exists(name)) << "the owner is gone, and his name is not";
     }
 }
 
