@@ -178,17 +178,17 @@ TEST_F(SharedMemoryTest, moving_moves_the_ownership) {
 }
 
 TEST_F(SharedMemoryTest, the_guard_is_no_child_that_somebody_s_wait_could_see_and_holds_no_descriptor) {
-    int ends[2];
-    ASSERT_EQ(::pipe(ends), 0);
-    {
-        const SharedMemory block("", {.create = true, .size = 10});
-        EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1);
-        EXPECT_EQ(errno, ECHILD);
-        ::close(ends[1]);
-        char c = 0;
-        EXPECT_EQ(::read(ends[0], &c, 1), 0) << "the guard keeps the other end";
-    }
-    ::close(ends[0]);
+    in_child(
+        [] { // which has no children, whatever the tests before have left in this process
+            int ends[2];
+            if (::pipe(ends) != 0) ::_exit(1);
+            const SharedMemory block("", {.create = true, .size = 10});
+            if (::waitpid(-1, nullptr, WNOHANG) != -1 || errno != ECHILD) ::_exit(2);
+            ::close(ends[1]);
+            char c = 0;
+            if (::read(ends[0], &c, 1) != 0) ::_exit(3); // the guard keeps the other end
+        },
+        0);
 }
 
 } // namespace
