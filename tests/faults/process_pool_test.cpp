@@ -1,13 +1,17 @@
 // What happens to the jobs of a pool of processes when its workers die, stop, lie or never begin (P1-P4, P6).
+#include "support/call_trap.hpp"
 #include "support/fault_point.hpp"
 #include "support/fault_row.hpp"
 #include "support/ledger.hpp"
 #include "support/seed.hpp"
 #include "support/snapshot.hpp"
 #include "support/tier.hpp"
+#include "support/watchdog.hpp"
 
 #include <sennit/futures.hpp>
 #include <sennit/multiprocessing.hpp>
+#include <sennit/os/system_state.hpp>
+#include <sennit/subprocess.hpp>
 
 #include <atomic>
 #include <cerrno>
@@ -18,8 +22,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
+#include <filesystem>
 #include <gtest/gtest.h>
 #include <memory>
+#include <optional>
 #include <poll.h>
 #include <set>
 #include <string>
@@ -48,8 +54,10 @@ class PoolFaults : public SnapshotTest {
 };
 class F1WorkersKilled : public PoolFaults {};
 class F2Points : public PoolFaults {};
+class F3SystemCalls : public PoolFaults {};
 class F4Ends : public PoolFaults {};
 class F5Stopped : public PoolFaults {};
+class F6Pool : public PoolFaults {};
 class F8Initializer : public PoolFaults {};
 class F10NestedProcessPools : public PoolFaults {};
 class F11Cargo : public PoolFaults {};
@@ -98,6 +106,37 @@ std::uint64_t ledger_job(std::uint64_t id, int ms, End end) {
     }
     own_page().finished(id, hash_of(id));
     return hash_of(id);
+}
+
+// What the ledger says, and what the pool says was begun by whom: a worker may be killed before the job says so itself.
+void expect_invariants(const Ledger& ledger, const std::vector<LedgerEntry>& begun, bool stops = false) {
+    LedgerHistory history = ledger.history();
+    std::set<std::uint64_t> noted;
+    for (const auto& e : history.entries)
+        if (e.kind == LedgerEntry::Kind::started) noted.insert(e.id);
+    if (stops) {
+        // The worker that a time-out has ended is dead; who it was, its own note tells.
+        for (const auto& e : ledger.history().entries)
+            if (e.kind == LedgerEntry::Kind::started) {
+                LedgerEntry death;
+                death.kind = LedgerEntry::Kind::died;
+                death.pid = e.pid;
+                history.entries.push_back(death);
+            }
+        history.settle_limit = 60s;
+    }
+    for (const auto& e : begun)
+        if (!noted.contains(e.id)) history.entries.push_back(e);
+    const auto broken = broken_invariants(history);
+    for (std::size_t i = 0; i < broken.size() && i < 10; ++i) ADD_FAILURE() << broken[i];
+    EXPECT_EQ(broken.size(), 0U);
+}
+LedgerEntry begun_by(std::uint64_t id, int pid) {
+    LedgerEntry entry;
+    entry.kind = LedgerEntry::Kind::started;
+    entry.id = id;
+    entry.pid = pid;
+    return entry;
 }
 
 // Sends a signal to a process of the pool's, and to nobody who got its number later.
@@ -161,7 +200,7 @@ void storm(const Storm& how, FaultRow& row) {
         all.push_back(
             pool.apply_async(ledger_job, std::tuple(id, how.durations[random.below(how.durations.size())], end)));
     }
-    std::vector<LedgerEntry> begun; // by the pool's word: killed before the job could say so itself
+    std::vector<LedgerEntry> begun;
     std::set<int> dead;
     std::int64_t died = 0, timed_out = 0;
     for (std::int64_t i = 0; i < how.jobs; ++i) {
@@ -176,11 +215,7 @@ void storm(const Storm& how, FaultRow& row) {
         } catch (const mp::WorkerDied& e) {
             ++died;
             dead.insert(e.pid());
-            LedgerEntry entry;
-            entry.kind = LedgerEntry::Kind::started;
-            entry.id = id;
-            entry.pid = e.pid();
-            begun.push_back(entry);
+            begun.push_back(begun_by(id, e.pid()));
             EXPECT_EQ(e.task().value_or(0), id + 1) << "the pool counts the one job before these";
             ledger.settled(id, Ledger::Outcome::worker_died);
         } catch (const TimeoutError&) {
@@ -201,27 +236,10 @@ void storm(const Storm& how, FaultRow& row) {
     pool.close();
     pool.join();
 
-    LedgerHistory history = ledger.history();
-    std::set<std::uint64_t> noted;
-    for (const auto& e : history.entries)
-        if (e.kind == LedgerEntry::Kind::started) noted.insert(e.id);
-    for (const auto& e : begun)
-        if (!noted.contains(e.id)) history.entries.push_back(e);
+    expect_invariants(ledger, begun, how.stops);
     if (how.stops) {
-        // The worker that a time-out has ended is dead; who it was, its own note tells.
         EXPECT_LE(timed_out, kills);
-        for (const auto& e : ledger.history().entries)
-            if (e.kind == LedgerEntry::Kind::started && noted.contains(e.id)) {
-                LedgerEntry death;
-                death.kind = LedgerEntry::Kind::died;
-                death.pid = e.pid;
-                history.entries.push_back(death);
-            }
-        history.settle_limit = 60s;
     }
-    const auto broken = broken_invariants(history);
-    for (std::size_t i = 0; i < broken.size() && i < 10; ++i) ADD_FAILURE() << broken[i];
-    EXPECT_EQ(broken.size(), 0U);
     trial.injected = kills + static_cast<std::int64_t>(dead.size());
     std::printf("[  STORM   ] %lld jobs, %lld signals, %lld WorkerDied, %lld TimeoutError\n",
                 static_cast<long long>(how.jobs), static_cast<long long>(kills), static_cast<long long>(died),
@@ -263,36 +281,102 @@ TEST_F(F1WorkersKilled, stopped_ones_are_ended_by_the_time_out_and_cost_their_jo
           row);
 }
 
+// How often each job has run, as its worker counts it.
+std::unique_ptr<mp::RawArray<int>> runs_here;
+void keep_runs(const mp::RawArray<int>& runs) { runs_here = std::make_unique<mp::RawArray<int>>(runs); }
+
+int counted_job(int n, bool lethal) {
+    __atomic_add_fetch(&(*runs_here)[static_cast<std::size_t>(n)], 1, __ATOMIC_RELAXED);
+    if (lethal && n % 50 == 49) ::raise(n % 100 == 99 ? SIGSTOP : SIGKILL);
+    if (n % 8 == 0) rest(n % 3);
+    return 3 * n;
+}
+
+// The must-show, at tier 2: 200,000 jobs under terminate(), under the destructor, and while others kill the workers.
 TEST_F(F1WorkersKilled, terminate_at_a_random_moment_settles_all_and_is_over_soon) {
     FaultRow row("F1");
     Random random(seed());
-    const auto trials = by_tier(8, 80, 800);
+    const auto trials = by_tier(24, 250, 1'000);
+    const int jobs = static_cast<int>(by_tier(400, 800, 800));
+    std::int64_t done = 0, cancelled = 0, died = 0;
     for (std::int64_t t = 0; t < trials; ++t) {
-        FaultRow::Trial trial(row);
-        trial.injected = 1;
+        SCOPED_TRACE(t);
+        const NothingLeaks around; // no process, zombie, descriptor, segment or thread of this pool's
         std::vector<mp::AsyncResult<int>> all;
-        mp::Pool pool(4);
-        for (int i = 0; i < 400; ++i)
-            all.push_back(pool.apply_async(
-                [](int n) {
-                    if (n % 50 == 49) ::raise(n % 100 == 99 ? SIGSTOP : SIGKILL);
-                    rest(n % 3);
-                    return n;
-                },
-                std::tuple(i)));
-        rest(static_cast<int>(random.below(30)));
+        mp::RawArray<int> runs(static_cast<std::size_t>(jobs));
+        std::optional<mp::Pool> pool(std::in_place, 4, mp::ProcessPoolOptions{.initializer = {keep_runs, runs}});
+        const bool lethal = random.below(4) != 0, shot_at = random.below(2) == 0;
+        std::atomic<bool> over{false};
+        std::atomic<std::int64_t> kills{0};
+        std::thread killer;
+        if (shot_at)
+            killer = std::thread([&, chance = Random(random())]() mutable {
+                while (!over) {
+                    rest(static_cast<int>(chance.below(6)));
+                    const auto pids = pool->pids();
+                    if (!pids.empty())
+                        kills += send_signal(*pool, pids[chance.below(pids.size())],
+                                             chance.below(3) == 0 ? SIGSTOP : SIGKILL);
+                }
+            });
+        for (int i = 0; i < jobs; ++i) all.push_back(pool->apply_async(counted_job, std::tuple(i, lethal)));
+        rest(static_cast<int>(random.below(lethal || shot_at ? 60 : 40)));
         const auto began = Clock::now();
-        pool.terminate();
-        pool.join();
-        EXPECT_LT(Clock::now() - began, 10s);
-        for (auto& one : all) {
-            ASSERT_TRUE(one.ready());
+        if (random.below(2) == 0) {
+            pool->terminate();
+            pool->join();
+            over = true;
+            if (shot_at) killer.join();
+            pool.reset();
+        } else {
+            over = true;
+            if (shot_at) killer.join();
+            pool.reset();
+        }
+        const auto took = Clock::now() - began;
+        row.trial(1 + kills, took);
+        EXPECT_LT(took, 10s);
+        for (int i = 0; i < jobs; ++i) {
+            auto& one = all[static_cast<std::size_t>(i)];
+            const int ran = runs[static_cast<std::size_t>(i)];
+            ASSERT_TRUE(one.ready()) << "job " << i << " was never settled";
+            ASSERT_LE(ran, 1) << "job " << i << " ran twice";
             try {
-                one.get();
+                ASSERT_EQ(one.get(), 3 * i);
+                ASSERT_EQ(ran, 1);
+                ++done;
             } catch (const CancelledError&) {
-            } catch (const mp::WorkerDied&) {}
+                ++cancelled;
+            } catch (const mp::WorkerDied&) {
+                ++died;
+            }
         }
     }
+    std::printf("[  STORM   ] %lld jobs in %lld pools: %lld done, %lld CancelledError, %lld WorkerDied\n",
+                static_cast<long long>(trials * jobs), static_cast<long long>(trials), static_cast<long long>(done),
+                static_cast<long long>(cancelled), static_cast<long long>(died));
+    EXPECT_GT(done, 0);
+    EXPECT_GT(cancelled, 0);
+}
+
+// A child that isn't the library's.
+pid_t start_child(void (*body)(int), int fd) {
+    std::fflush(nullptr);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        body(fd);
+        ::_exit(0);
+    }
+    return child;
+}
+
+bool is_alive(pid_t pid) {
+    const int fd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+    if (fd < 0) return false;
+    pollfd ended{fd, POLLIN, 0};
+    const bool alive = ::poll(&ended, 1, 0) == 0;
+    ::close(fd);
+    return alive;
 }
 
 // ---- F2
@@ -351,24 +435,6 @@ TEST_F(F2Points, a_worker_that_dies_at_any_point_costs_what_the_table_says) {
             }
 }
 
-pid_t start_child(void (*body)(int), int fd) {
-    std::fflush(nullptr);
-    const pid_t child = ::fork();
-    if (child == 0) {
-        body(fd);
-        ::_exit(0);
-    }
-    return child;
-}
-bool is_alive(pid_t pid) {
-    const int fd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
-    if (fd < 0) return false;
-    pollfd ended{fd, POLLIN, 0};
-    const bool alive = ::poll(&ended, 1, 0) == 0;
-    ::close(fd);
-    return alive;
-}
-
 TEST_F(F2Points, a_parent_that_dies_at_any_point_leaves_no_worker) {
     FaultRow row("F2");
     const auto rounds = by_tier(1, 10, 50);
@@ -415,6 +481,111 @@ TEST_F(F2Points, a_parent_that_dies_at_any_point_leaves_no_worker) {
                 EXPECT_FALSE(is_alive(pid)) << point;
             }
         }
+}
+
+#endif
+
+// ---- F3
+
+#if defined(SENNIT_HAS_CALL_TRAP)
+
+struct Victim {
+    int taken = 0;
+    CallTrap trap;
+};
+std::unique_ptr<mp::RawValue<Victim>> victim_here;
+
+void trap_the_first_worker(const Descriptor& ledger, const mp::RawValue<Victim>& victim) {
+    open_ledger(ledger);
+    if (__atomic_exchange_n(&victim->taken, 1, __ATOMIC_RELAXED) != 0) return;
+    victim_here = std::make_unique<mp::RawValue<Victim>>(victim);
+    if (!trap_calls((*victim_here)->trap)) throw std::runtime_error("this kernel has no filters of system calls");
+}
+std::string answer_of(std::uint64_t id, std::size_t bytes) {
+    own_page().started(id);
+    std::string out(bytes, static_cast<char>('a' + id % 26));
+    own_page().finished(id, hash_of(id));
+    return out;
+}
+std::string with_ballast(std::uint64_t id, const std::string&, std::size_t bytes) { return answer_of(id, bytes); }
+std::string with_descriptor(std::uint64_t id, const Descriptor& pipe) {
+    ::close(pipe.fd);
+    return answer_of(id, 10);
+}
+
+// A pool whose first worker dies at its n-th system call after it has been made, before or after the kernel has done it. Gives how
+// many it made.
+std::int64_t die_at_call(std::int64_t n, bool after, const char* context, FaultRow* row) {
+    SCOPED_TRACE(std::string(context) + ", call " + std::to_string(n) + (after ? ", after it" : ", before it"));
+    const auto start = Clock::now();
+    Ledger ledger(pages, 256);
+    mp::RawValue<Victim> victim;
+    victim->trap.deadly = n;
+    victim->trap.after = after;
+    std::vector<LedgerEntry> begun;
+    std::int64_t deaths = 0;
+    {
+        mp::Pool pool(2, {.initializer = {trap_the_first_worker, Descriptor{ledger.fd()}, victim}, .context = context});
+        constexpr std::uint64_t jobs = 16;
+        const auto size = [](std::uint64_t id) { return id % 5 == 2 ? std::size_t{700'000} : std::size_t{10}; };
+        std::vector<mp::AsyncResult<std::string>> all;
+        int ends[2];
+        EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+        for (std::uint64_t id = 0; id < jobs; ++id) {
+            ledger.submitted(id);
+            if (id % 8 == 3)
+                all.push_back(pool.apply_async(with_descriptor, std::tuple(id, Descriptor{ends[0]})));
+            else // some are larger than a ring, on the way there or back
+                all.push_back(pool.apply_async(
+                    with_ballast,
+                    std::tuple(id, std::string(id % 5 == 1 ? std::size_t{700'000} : std::size_t{10}, 'x'), size(id))));
+            if (id == 7) { // all of them go to sleep
+                for (auto& one : all) one.wait(60s);
+                rest(1);
+            }
+        }
+        for (std::uint64_t id = 0; id < jobs; ++id) {
+            try {
+                const std::string got = all[id].get(60s);
+                EXPECT_EQ(got, std::string(size(id), static_cast<char>('a' + id % 26)));
+                ledger.settled(id, Ledger::Outcome::success, hash_of(id));
+            } catch (const mp::WorkerDied& e) {
+                ++deaths;
+                begun.push_back(begun_by(id, e.pid()));
+                ledger.died(e.pid(), true);
+                ledger.settled(id, Ledger::Outcome::worker_died);
+            } catch (const std::exception& e) {
+                ADD_FAILURE() << "job " << id << ": " << e.what();
+                ledger.settled(id, Ledger::Outcome::other);
+            }
+        }
+        pool.close();
+        pool.join();
+        ::close(ends[0]);
+        ::close(ends[1]);
+    }
+    EXPECT_LE(deaths, victim->trap.deadly_call != 0 ? 1 : 0);
+    expect_invariants(ledger, begun);
+    if (row) row->trial(victim->trap.deadly_call != 0 ? 1 : 0, Clock::now() - start);
+    return victim->trap.calls;
+}
+
+TEST_F(F3SystemCalls, a_worker_that_is_killed_at_any_of_them_costs_what_it_had_begun) {
+    FaultRow row("F3");
+    Random random(seed());
+    std::int64_t most = 0;
+    for (const char* context : {"forkserver", "spawn", "fork"}) {
+        if (by_tier(1, 0, 0) == 1 && most > 0) break; // the first one
+        std::int64_t calls = 0;
+        for (int i = 0; i < 3; ++i) calls = std::max(calls, die_at_call(0, false, context, nullptr));
+        ASSERT_GT(calls, 10);
+        most = std::max(most, calls);
+        const auto step = static_cast<std::uint64_t>(by_tier(std::max<std::int64_t>(calls / 5, 1), 7, 1));
+        for (const bool after : {false, true})
+            for (std::uint64_t n = 1 + random.below(step); n <= static_cast<std::uint64_t>(calls); n += step)
+                die_at_call(static_cast<std::int64_t>(n), after, context, &row);
+    }
+    std::printf("[  CALLS   ] a worker made up to %lld system calls\n", static_cast<long long>(most));
 }
 
 #endif
@@ -570,6 +741,92 @@ TEST_F(F5Stopped, a_stopped_worker_is_not_a_dead_one_and_the_others_go_on) {
         EXPECT_EQ(stopped.get(), t);
     }
     EXPECT_EQ(pool.statistics().died, 0U);
+}
+
+// ---- F6
+
+std::string names_of_trial; // what its segments' names begin with
+
+void hold(const Descriptor&, const std::string& names) { names_of_trial = names; } // the descriptor stays open
+
+int job_of_the_doomed(int n) {
+    switch (n % 16) {
+    case 3: {
+        mp::shared_memory::SharedMemory block(names_of_trial + "_w" + std::to_string(::getpid()),
+                                              {.create = true, .size = 4096});
+        rest(2);
+        return n;
+    }
+    case 7:
+        return subprocess::run({"true"}).returncode + n;
+    case 11: { // what it leaves in its group
+        static std::optional<subprocess::Popen> left;
+        if (!left) left.emplace(subprocess::Popen({"sleep", "1000"}));
+        return n;
+    }
+    case 13:
+        if (n % 64 == 13) return mp::Pool(1).apply([](int m) { return m; }, n);
+        return n;
+    default:
+        rest(n % 2);
+        return n;
+    }
+}
+
+void live_till_killed(int fd) {
+    ::setsid(); // by which they are all found
+    mp::shared_memory::SharedMemory block(names_of_trial + "_block", {.create = true, .size = 100'000});
+    mp::shared_memory::ShareableList list({1, "two", 3.0}, {.name = names_of_trial + "_list"});
+    mp::Pool pool(4, {.initializer = {hold, Descriptor{fd}, names_of_trial}});
+    for (int n = 0;; n += 100) {
+        std::vector<mp::AsyncResult<int>> all;
+        for (int i = 0; i < 100; ++i) all.push_back(pool.apply_async(job_of_the_doomed, std::tuple(n + i)));
+        for (int i = 0; i < 100; ++i)
+            if (all[static_cast<std::size_t>(i)].get() != n + i) ::_exit(9);
+        if (::write(fd, "+", 1) != 1) ::_exit(8);
+    }
+}
+
+TEST_F(F6Pool, whose_process_is_killed_in_mid_run_is_gone_with_all_it_had_started_and_named) {
+    FaultRow row("F6");
+    Random random(seed());
+    const auto kills = by_tier(10, 120, 1'500);
+    for (std::int64_t t = 0; t < kills; ++t) {
+        SCOPED_TRACE(t);
+        names_of_trial = "sennit_f6_" + std::to_string(::getpid()) + '_' + std::to_string(t);
+        int fds[2];
+        ASSERT_EQ(::pipe2(fds, O_CLOEXEC), 0);
+        const pid_t parent = start_child(live_till_killed, fds[1]);
+        ::close(fds[1]);
+        char byte = 0;
+        if (random.below(10) >= 4) { // else in its first 50 ms
+            ASSERT_EQ(::read(fds[0], &byte, 1), 1);
+        }
+        rest(static_cast<int>(random.below(50)));
+        ::kill(parent, SIGKILL);
+        int status = 0;
+        ASSERT_EQ(::waitpid(parent, &status, 0), parent);
+        EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
+        const auto began = Clock::now(), until = began + hang_limit(true);
+        const auto left = [&] {
+            std::string all;
+            for (const auto& p : os::list_processes())
+                if (p.session == parent && is_alive(p.pid)) all += p.name + " (" + std::to_string(p.pid) + ") ";
+            for (const auto& file : std::filesystem::directory_iterator("/dev/shm"))
+                if (file.path().filename().string().starts_with(names_of_trial + '_'))
+                    all += file.path().string() + ' ';
+            return all;
+        };
+        while (!left().empty() && Clock::now() < until) rest(1);
+        row.trial(1, Clock::now() - began);
+        EXPECT_EQ(left(), "");
+        pollfd end{fds[0], POLLIN, 0};
+        for (ssize_t n = 1; n > 0;) { // nobody outside the session has the pipe either
+            ASSERT_EQ(::poll(&end, 1, 10'000), 1) << "somebody outlives the parent";
+            n = ::read(fds[0], &byte, 1);
+        }
+        ::close(fds[0]);
+    }
 }
 
 // ---- F8

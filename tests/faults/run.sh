@@ -12,7 +12,8 @@ root=$(cd "$(dirname "$(readlink -f "$0")")/../.." && pwd)
 . "$root/tools/doors.sh"
 
 declare -A about=(
-    [F1]="workers of a process pool killed" [F2]="death at each point of a process pool" [F4]="ways for a worker to end"
+    [F1]="workers of a process pool killed" [F2]="death at each point of a process pool"
+    [F3]="a worker killed at its n-th system call" [F4]="ways for a worker to end"
     [F5]="workers stopped" [F8]="initializers that fail" [F11]="cargo that fails on its way, and of any size"
     [F12]="a worker scribbles over its ring"
     [F6]="map, or a parent, SIGKILLed: no orphan" [F7]="zygote killed" [F14]="no room on the disk, or in /dev/shm" [F9]="processes refused"
@@ -30,7 +31,7 @@ declare -A about=(
 )
 # Suites that belong to a fault without carrying its number.
 declare -A also=([F29]="Million.*:Race.*:QueueRace.*:*QueueStress.*" [F31]="*Linearizability.*")
-order=(F1 F2 F4 F5 F6 F7 F8 F9 F10 F11 F12 F13 F14 F15 F16 F17 F18 F19 F21 F23 F24 F25 F26 F27 F28 F29 F30 F31 F32 F33 F36 F37 F38 F42 F43)
+order=(F1 F2 F3 F4 F5 F6 F7 F8 F9 F10 F11 F12 F13 F14 F15 F16 F17 F18 F19 F21 F23 F24 F25 F26 F27 F28 F29 F30 F31 F32 F33 F36 F37 F38 F42 F43)
 programs=(faults_test stress_test conformance_test tools_test)
 
 verbose=
