@@ -19,11 +19,10 @@ void refuse_task_done() {
         "item that was taken");
 }
 
-void refuse_descriptors(const CargoWriter& cargo) {
-    if (!cargo.fds().empty())
-        throw UsageError(
-            "multiprocessing.Queue.put: the item has descriptors or shared objects in it, which a queue can't keep: "
-            "send them by a Connection, or as arguments of the process");
+void refuse_descriptors() {
+    throw UsageError(
+        "multiprocessing.Queue.put: the item has descriptors in it, and its type is one that has none: give "
+        "the class pack() and unpack() members");
 }
 
 } // namespace sennit::multiprocessing::detail

@@ -14,6 +14,11 @@
 // any instruction has put a whole item or none, and has taken it or not; the lock is robust, and whoever gets it after a death goes
 // on with what is there: there is nothing to repair. Who dies between p3 and p4 leaves sleepers, which look by themselves each 100 ms.
 //
+// Descriptors can't lie in a file. Those of a message go by the box, a socket that sends to itself, as one datagram with a number that the
+// message's header has: sent under the writers' lock before p3, looked at under the readers' lock before g3 (the look makes copies)
+// and dropped after it. So who dies leaves at most a datagram whose message was not put, or has been taken: its number is less than
+// the next one that is looked for, and it is dropped then. Numbers are never used twice.
+//
 // Chunks are used again when head has left them: the last `chunks` entries of the table are all chunks that the file has, each once, in
 // the order of their use. So chunk n of the stream is that of n - chunks if head has left that, else a new one. `chunks` is
 // published with the tail: entries behind it are as if they were not there. A burst's memory is given back chunk by chunk.
@@ -22,6 +27,7 @@
 #include "os/patience.hpp"
 
 #include <sennit/base/fault_point.hpp>
+#include <sennit/os/fd_passing.hpp>
 #include <sennit/os/file_part.hpp>
 #include <sennit/os/robust_word.hpp>
 #include <sennit/os/shared_memory.hpp>
@@ -45,7 +51,7 @@ constexpr std::uint64_t skip = ~std::uint64_t{0}; // instead of a size: the rest
 
 struct Header {
     std::uint64_t size;
-    std::uint64_t spare;
+    std::uint64_t parcel; // the number of the datagram with its descriptors; 0: none
 };
 static_assert(sizeof(Header) == alignment && chunk_bytes % page == 0);
 
@@ -69,6 +75,7 @@ struct QueueCore::Source {
     const CargoWriter* cargo;
     std::span<const std::byte> bytes;
     [[nodiscard]] std::size_t size() const noexcept { return cargo ? cargo->size() : bytes.size(); }
+    [[nodiscard]] std::span<const int> fds() const noexcept { return cargo ? cargo->fds() : std::span<const int>(); }
     template <class F>
     void for_each_piece(F&& take) const {
         if (cargo)
@@ -138,6 +145,7 @@ struct QueueCore::Shared {
     End tail, head;
     alignas(64) atomic<std::uint64_t> finished{0}; // of task_done()
     os::FutexWord all_finished{0};                 // counted up each time nothing is left to be done
+    atomic<std::uint64_t> parcels{0};              // numbers given to datagrams; under the writers' lock
     atomic<std::uint32_t> table[most_chunks];      // relaxed: published with the tail
 };
 
@@ -153,7 +161,8 @@ struct QueueCore::Mapped {
     atomic<std::byte*> chunks[most_chunks];
 };
 
-QueueCore::QueueCore(std::int64_t maxsize) {
+QueueCore::QueueCore(std::int64_t maxsize, bool takes_fds) {
+    if (takes_fds) box_ = os::make_shared_box();
     int error = 0;
     file_ = os::make_memfd("sennit-queue", control_bytes<Shared>(), error);
     if (!file_) throw OSError(error, "Queue: cannot make shared memory");
@@ -162,7 +171,7 @@ QueueCore::QueueCore(std::int64_t maxsize) {
     shared_->maxsize = maxsize > 0 ? static_cast<std::uint64_t>(maxsize) : 0;
 }
 
-QueueCore::QueueCore(os::Fd file) : file_(std::move(file)) {
+QueueCore::QueueCore(os::Fd file, os::Fd box) : file_(std::move(file)), box_(std::move(box)) {
     const std::int64_t bytes = os::file_bytes(file_.get());
     if (bytes < static_cast<std::int64_t>(control_bytes<Shared>()))
         throw CargoError("Queue: what came is no queue's memory; do both sides name the same type?");
@@ -259,7 +268,8 @@ void QueueCore::put(const Source& source, bool& wake) {
         chunk(number); // what can fail fails here
     }
     FAULT_POINT("queue.put.room");
-    const Header header{source.size(), 0};
+    const std::uint64_t parcel = source.fds().empty() ? 0 : send_fds(source.fds()); // the last that can fail
+    const Header header{source.size(), parcel};
     if (skips) {
         const Header empty{skip, 0};
         std::memcpy(at(tail.position), &empty, sizeof empty);
@@ -277,6 +287,36 @@ void QueueCore::put(const Source& source, bool& wake) {
     FAULT_POINT("queue.put.copied");
     wake = s.tail.publish({position + need, tail.count + 1, chunks});
     FAULT_POINT("queue.put.published");
+}
+
+// Under the writers' lock. Throws OSError.
+std::uint64_t QueueCore::send_fds(std::span<const int> fds) {
+    const std::uint64_t number = shared_->parcels.load(memory_order_relaxed) + 1;
+    shared_->parcels.store(number, memory_order_relaxed); // published with the lock
+    const iovec piece{const_cast<std::uint64_t*>(&number), sizeof number};
+    const auto sent = static_cast<int>(os::send_with_fds(box_.get(), {&piece, 1}, fds));
+    if (sent == -EAGAIN || sent == -ETOOMANYREFS)
+        throw OSError(-sent, "Queue.put: more descriptors lie in the queue than the system lets wait there; let items "
+                             "be taken, or give the queue a maxsize of at most 100");
+    if (sent < 0) throw OSError(-sent, "sendmsg: cannot put descriptors into the queue");
+    return number;
+}
+
+// Under the readers' lock. False: they are not there. Throws OSError, and they stay.
+bool QueueCore::look_at_fds(std::uint64_t parcel, std::vector<os::Fd>& fds) {
+    for (;;) {
+        fds.clear();
+        std::uint64_t number = 0;
+        const auto got = static_cast<int>(os::look_with_fds(box_.get(), &number, sizeof number, fds));
+        if (got == sizeof number && number == parcel) return true;
+        if (got == -EMFILE)
+            throw OSError(EMFILE, "Queue.get: this process may open no more descriptors, and the item has some; it "
+                                  "stays in the queue");
+        if (got < 0 || number > parcel) break;
+        os::drop_datagram(box_.get()); // of one who died
+    }
+    fds.clear();
+    return false;
 }
 
 // True: it is over. False: to sleep on `seen_` of the lock, or of the head's word (slept_for_room_).
@@ -409,6 +449,10 @@ bool QueueCore::GetOp::take(const Taken& values) noexcept {
                 to += n;
             }
         }
+        if (header.parcel != 0 && !core_.look_at_fds(header.parcel, fds_))
+            error_ = std::make_exception_ptr(
+                CargoError("Queue.get: the descriptors of an item are lost: a process that has the queue took them "
+                           "out of it by itself"));
         FAULT_POINT("queue.get.copied");
         std::uint64_t left = number_of(end);
         if (tail.chunks > kept_chunks) {
@@ -423,6 +467,7 @@ bool QueueCore::GetOp::take(const Taken& values) noexcept {
         done_ = true;
         const bool wake = s.head.publish({end, head.count + 1, left});
         FAULT_POINT("queue.get.published");
+        if (header.parcel != 0 && !error_) os::drop_datagram(core_.box_.get());
         return wake;
     } catch (...) {
         error_ = std::current_exception(); // the item stays

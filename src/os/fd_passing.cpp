@@ -6,7 +6,9 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 namespace sennit::os {
@@ -37,7 +39,9 @@ ssize_t send_with_fds(int socket, std::span<const iovec> pieces, std::span<const
     return sendmsg_nowait(socket, message, 0);
 }
 
-ssize_t recv_with_fds(int socket, void* buffer, std::size_t bytes, std::vector<Fd>& fds) {
+namespace {
+
+ssize_t receive(int socket, void* buffer, std::size_t bytes, std::vector<Fd>& fds, int flags) {
     fds.reserve(fds.size() + most_passed_fds);
     iovec piece{buffer, bytes};
     msghdr message{};
@@ -46,7 +50,7 @@ ssize_t recv_with_fds(int socket, void* buffer, std::size_t bytes, std::vector<F
     Control control;
     message.msg_control = &control;
     message.msg_controllen = sizeof control;
-    const ssize_t n = recvmsg_nowait(socket, message, 0);
+    const ssize_t n = recvmsg_nowait(socket, message, flags);
     if (n < 0) return n;
     for (cmsghdr* header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
         if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
@@ -58,6 +62,40 @@ ssize_t recv_with_fds(int socket, void* buffer, std::size_t bytes, std::vector<F
         }
     }
     return (message.msg_flags & MSG_CTRUNC) != 0 ? -EMFILE : n;
+}
+
+} // namespace
+
+ssize_t recv_with_fds(int socket, void* buffer, std::size_t bytes, std::vector<Fd>& fds) {
+    return receive(socket, buffer, bytes, fds, 0);
+}
+
+ssize_t look_with_fds(int socket, void* buffer, std::size_t bytes, std::vector<Fd>& fds) {
+    return receive(socket, buffer, bytes, fds, MSG_PEEK);
+}
+
+ssize_t drop_datagram(int socket) noexcept {
+    char byte = 0;
+    iovec piece{&byte, 1};
+    msghdr message{}; // without room for descriptors: the kernel closes them
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    return recvmsg_nowait(socket, message, 0);
+}
+
+Fd make_shared_box() {
+    Fd box(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (!box) throw OSError(errno, "socket: cannot make a box for descriptors");
+    // A name of the kernel's choice, by which it finds itself. From then on nobody else can send to it; what somebody did before goes.
+    sockaddr_un name{};
+    name.sun_family = AF_UNIX;
+    socklen_t size = sizeof name;
+    if (::bind(box.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(sa_family_t)) != 0 ||
+        ::getsockname(box.get(), reinterpret_cast<sockaddr*>(&name), &size) != 0 ||
+        ::connect(box.get(), reinterpret_cast<const sockaddr*>(&name), size) != 0)
+        throw OSError(errno, "connect: cannot make a box for descriptors");
+    while (drop_datagram(box.get()) >= 0) {}
+    return box;
 }
 
 FdKind kind_of(int fd) noexcept {

@@ -5,6 +5,7 @@
 #include <sennit/multiprocessing/cargo.hpp>
 #include <sennit/multiprocessing/queue_core.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -13,6 +14,8 @@
 #include <new>
 #include <optional>
 #include <span>
+#include <string>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -26,7 +29,32 @@ struct QueueSites {
 };
 [[noreturn]] void refuse_closed_queue(const char* call);
 [[noreturn]] void refuse_task_done();
-void refuse_descriptors(const CargoWriter& cargo);
+void refuse_descriptors();
+
+// Whether a T may have descriptors: what makes its cargo by itself, and what can't be looked into.
+template <class T>
+consteval bool may_have_fds();
+template <class... T>
+consteval bool any_may_have_fds(std::tuple<T...>*) {
+    return (may_have_fds<std::remove_const_t<T>>() || ...);
+}
+template <class T>
+consteval bool may_have_fds() {
+    if constexpr (raw<T> || std::same_as<T, bool> || std::same_as<T, std::string>)
+        return false;
+    else if constexpr (PacksItself<T> || CerealFunctions<T>)
+        return true;
+    else if constexpr (Associative<T> && requires { typename T::mapped_type; })
+        return may_have_fds<typename T::key_type>() || may_have_fds<typename T::mapped_type>();
+    else if constexpr (Container<T> || is_std_array<T> || is_a<T, std::optional>)
+        return may_have_fds<std::remove_const_t<typename T::value_type>>();
+    else if constexpr (is_a<T, std::pair>)
+        return may_have_fds<typename T::first_type>() || may_have_fds<typename T::second_type>();
+    else if constexpr (is_a<T, std::tuple>)
+        return any_may_have_fds(static_cast<T*>(nullptr));
+    else
+        return true;
+}
 
 // Whose making runs no code of the user's: these are made of the queue's memory itself, without a copy in between.
 template <class T>
@@ -46,7 +74,7 @@ class QueueGetOp {
     T finish(wait::Agent& me) {
         if (!op_.finish_get(me)) throw queue::Empty();
         if (value_) return std::move(*value_);
-        CargoReader from(op_.body().bytes());
+        CargoReader from(op_.body().bytes(), op_.take_fds());
         T value = unpack<T>(from);
         from.check_end();
         return value;
@@ -131,13 +159,15 @@ class QueueJoinOp {
 /// Lifetime  The memory lives as long as a handle in any process does. close() ends this handle alone.
 /// Cost      A lock, a copy in and a copy out: large ranges of numbers are written once and read once. A system call only when
 ///           somebody sleeps. Memory: two chunks of 2 MiB, of which only what was touched; more while more is in it.
-/// Errors    queue::Empty, queue::Full; UsageError after close(), and for items with descriptors or shared objects in them (send those
-///           by a Connection, or when the process starts); CargoError when what was put is no T; OSError.
+///           Items with descriptors or shared objects in them (a Connection, a Value) cost some system calls, and as many as about 200
+///           of them may be in the queue.
+/// Errors    queue::Empty, queue::Full; UsageError after close(); CargoError when what was put is no T; OSError, also when more
+///           descriptors are in the queue than the system lets wait there.
 template <class T>
 class Queue {
   public:
     /// maxsize <= 0: as many items as there is memory. Throws OSError.
-    explicit Queue(std::int64_t maxsize = 0) : core_(std::make_shared<QueueCore>(maxsize)) {
+    explicit Queue(std::int64_t maxsize = 0) : core_(std::make_shared<QueueCore>(maxsize, takes_fds)) {
         if constexpr (!Shippable<T>) detail::explain<T>();
     }
 
@@ -205,7 +235,7 @@ class Queue {
     sync::Awaitable<detail::QueuePutOp> async_put(const T& item, bool block = true, Deadline deadline = forever) {
         CargoWriter cargo;
         multiprocessing::pack(cargo, item);
-        detail::refuse_descriptors(cargo);
+        check(cargo);
         return sync::Awaitable<detail::QueuePutOp>(deadline, here("async_put"), core_, std::move(cargo), block);
     }
     sync::Awaitable<detail::QueuePutOp> async_put(const T& item, Deadline deadline) {
@@ -236,13 +266,19 @@ class Queue {
     void pack(CargoWriter& to) const {
         const auto core = this->core("pack");
         to.attach(core->fd(), core);
+        if constexpr (takes_fds) to.attach(core->box(), core);
     }
     static Queue unpack(CargoReader& from) { return Queue(made_of(from)); }
 
   protected:
     explicit Queue(std::shared_ptr<QueueCore> core) noexcept : core_(std::move(core)) {}
+    static constexpr bool takes_fds = detail::may_have_fds<T>();
     static std::shared_ptr<QueueCore> made_of(CargoReader& from) {
-        return std::make_shared<QueueCore>(os::duplicate(from.borrow_fd()));
+        os::Fd file = os::duplicate(from.borrow_fd());
+        if constexpr (takes_fds)
+            return std::make_shared<QueueCore>(std::move(file), os::duplicate(from.borrow_fd()));
+        else
+            return std::make_shared<QueueCore>(std::move(file));
     }
     [[nodiscard]] std::shared_ptr<QueueCore> core(const char* call) const {
         if (!core_) detail::refuse_closed_queue(call);
@@ -255,8 +291,12 @@ class Queue {
     }
 
   private:
+    static void check(const CargoWriter& cargo) {
+        if constexpr (!takes_fds)
+            if (!cargo.fds().empty()) detail::refuse_descriptors();
+    }
     void put_cargo(CargoWriter&& cargo, bool block, Deadline deadline) {
-        detail::refuse_descriptors(cargo);
+        check(cargo);
         detail::QueuePutOp op(here("put"), nullptr, std::move(cargo), block);
         run(op, deadline);
     }

@@ -11,15 +11,17 @@
 #include <exception>
 #include <memory>
 #include <span>
+#include <utility>
+#include <vector>
 
 namespace sennit::multiprocessing {
 
 class QueueCore {
   public:
-    /// Throws OSError. maxsize <= 0: none.
-    explicit QueueCore(std::int64_t maxsize);
-    /// The one in this file. Throws OSError, CargoError.
-    explicit QueueCore(os::Fd file);
+    /// Throws OSError. maxsize <= 0: none. `takes_fds`: whether its messages may have descriptors.
+    explicit QueueCore(std::int64_t maxsize, bool takes_fds = false);
+    /// The one in this file, and in this box. Throws OSError, CargoError.
+    explicit QueueCore(os::Fd file, os::Fd box = os::Fd());
     QueueCore(const QueueCore&) = delete;
     QueueCore& operator=(const QueueCore&) = delete;
     ~QueueCore();
@@ -30,6 +32,8 @@ class QueueCore {
     bool task_done();
     [[nodiscard]] std::uint64_t unfinished() const noexcept;
     [[nodiscard]] int fd() const noexcept { return file_.get(); }
+    /// Where descriptors are on their way; -1: this queue's messages have none.
+    [[nodiscard]] int box() const noexcept { return box_.get(); }
 
     class PutOp;
     class GetOp;
@@ -46,8 +50,10 @@ class QueueCore {
     std::byte* chunk(std::uint64_t number);
     struct Source;
     void put(const Source& source, bool& wake);
+    std::uint64_t send_fds(std::span<const int> fds);
+    bool look_at_fds(std::uint64_t parcel, std::vector<os::Fd>& fds);
 
-    os::Fd file_;
+    os::Fd file_, box_;
     Shared* shared_ = nullptr;
     // Where each chunk of the file is mapped here; set once.
     struct Mapped;
@@ -89,6 +95,8 @@ class QueueCore::GetOp : public SharedWait {
     /// False: there was no item by the deadline. Else it has been taken, or is in body().
     bool finish_get(wait::Agent& me);
     [[nodiscard]] CargoWriter& body() noexcept { return body_; }
+    /// What came with body().
+    [[nodiscard]] std::vector<os::Fd> take_fds() noexcept { return std::move(fds_); }
     [[nodiscard]] bool taken() const noexcept { return taken_; }
 
   private:
@@ -99,6 +107,7 @@ class QueueCore::GetOp : public SharedWait {
     Take take_;
     void* to_;
     CargoWriter body_;
+    std::vector<os::Fd> fds_;
     std::exception_ptr error_;
     std::int64_t slept_at_ = 0;
     std::uint32_t seen_ = 0;

@@ -21,6 +21,14 @@ ssize_t send_with_fds(int socket, std::span<const iovec> pieces, std::span<const
 /// -EMFILE when not all of them fit into this process. Throws bad_alloc before anything is taken.
 ssize_t recv_with_fds(int socket, void* buffer, std::size_t bytes, std::vector<Fd>& fds);
 
+/// The same as recv_with_fds(), and all stays there: the descriptors are copies, and the next look finds them once more.
+ssize_t look_with_fds(int socket, void* buffer, std::size_t bytes, std::vector<Fd>& fds);
+/// Takes one datagram, and closes the descriptors that came with it. Never waits. Its bytes, or -errno.
+ssize_t drop_datagram(int socket) noexcept;
+/// A datagram socket that is connected to itself: what any process that has it sends waits there for who takes it first, in order and
+/// datagram by datagram, as long as one has it. Close-on-exec. Throws OSError.
+Fd make_shared_box();
+
 enum class FdKind : unsigned char {
     unix_stream, // a connected Unix socket
     socket,      // another one

@@ -155,9 +155,47 @@ TEST_F(SharedQueue,
     q.put(Refusing(5));
     EXPECT_THROW(q.get(), std::runtime_error);
     EXPECT_EQ(q.get().value, 5);
-    Queue<Value<int>> handles;
-    EXPECT_THROW(handles.put(Value<int>(1)), UsageError) << "a queue keeps no descriptors";
-    EXPECT_TRUE(handles.empty());
+}
+
+struct Parcel {
+    std::string label;
+    std::vector<Value<int>> values;
+};
+
+TEST_F(SharedQueue, shared_objects_and_queues_go_through_it_to_other_processes) {
+    Queue<Parcel> q;
+    Queue<Queue<Parcel>> queues;
+    queues.put(q);
+    const pid_t child = start_child([&] {
+        Queue<Parcel> same = queues.get();
+        for (int i = 0; i < 20; ++i) {
+            Parcel parcel{std::to_string(i), {}};
+            for (int n = 0; n < i % 3; ++n) parcel.values.emplace_back(100 * i + n);
+            same.put(parcel);
+        }
+    });
+    for (int i = 0; i < 20; ++i) {
+        Parcel parcel = q.get(30s);
+        EXPECT_EQ(parcel.label, std::to_string(i));
+        ASSERT_EQ(parcel.values.size(), static_cast<std::size_t>(i % 3));
+        for (int n = 0; n < i % 3; ++n) EXPECT_EQ(*parcel.values[static_cast<std::size_t>(n)], 100 * i + n);
+    }
+    EXPECT_EQ(status_of(child), 0);
+    EXPECT_EQ(q.qsize() + queues.qsize(), 0u);
+}
+
+TEST_F(SharedQueue, more_descriptors_than_the_system_keeps_are_refused_and_those_before_come) {
+    Queue<Value<int>> q;
+    int put = 0;
+    try {
+        for (; put < 100'000; ++put) q.put(Value<int>(put));
+    } catch (const OSError&) {}
+    EXPECT_GT(put, 50);
+    EXPECT_LT(put, 100'000);
+    for (int i = 0; i < put; ++i) ASSERT_EQ(*q.get(), i);
+    EXPECT_TRUE(q.empty());
+    q.put(Value<int>(7));
+    EXPECT_EQ(*q.get(), 7);
 }
 
 TEST_F(SharedQueue, processes_put_and_get_together) { // _TestQueue.fork, get
@@ -290,6 +328,34 @@ TEST_F(SharedQueue, SimpleQueue_has_its_few_functions) { // TestSimpleQueue
 }
 
 #if defined(SENNIT_FAULT_POINTS)
+
+TEST_F(SharedQueue, who_is_killed_while_it_handles_descriptors_takes_none_of_others_along) {
+    for (const char* point :
+         {"queue.put.room", "queue.put.copied", "queue.put.published", "queue.get.copied", "queue.get.published"}) {
+        SCOPED_TRACE(point);
+        const std::string name(point);
+        Queue<Value<int>> q;
+        if (name.starts_with("queue.get"))
+            for (int i = 1; i <= 2; ++i) q.put(Value<int>(i));
+        const pid_t child = start_child([&] {
+            base::arm_faults((name + "=kill@1").c_str());
+            if (name.starts_with("queue.get"))
+                q.get();
+            else
+                q.put(Value<int>(2));
+        });
+        EXPECT_TRUE(WIFSIGNALED(status_of(child)));
+        q.put(Value<int>(3));
+        if (name == "queue.get.copied") {
+            EXPECT_EQ(*q.get(), 1) << "it was not taken";
+        }
+        if (name != "queue.put.room" && name != "queue.put.copied") {
+            EXPECT_EQ(*q.get(), 2);
+        }
+        EXPECT_EQ(*q.get(), 3);
+        EXPECT_TRUE(q.empty());
+    }
+}
 
 // A child puts and gets, and is killed at a point; the queue goes on, with whole items in order, none of them twice.
 TEST_F(SharedQueue, who_is_killed_at_any_point_leaves_it_whole) {
