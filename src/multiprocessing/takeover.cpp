@@ -5,8 +5,11 @@
 // linker finds before libc's, both in libsennit.a and in libsennit.so: crt1.o asks for it before any library is looked at, so it is in every
 // program that links sennit. It calls libc's with a main of its own.
 //
-// Not so in a program that loads libsennit later (dlopen), or is linked with -static (there is no libc to look up; its start says so):
-// the first has freeze_support().
+// In a program linked with -static both would be in one file: this one is weak there and gives way, and the last constructor takes over
+// instead, that is after the program's own, which are linked before libsennit.a; what static objects libraries have that come after it
+// on the linker's line, a child lacks.
+//
+// A program that loads libsennit later (dlopen) has freeze_support().
 //
 // Source: glibc csu/libc-start.c; System V ABI, process initialisation.
 #include <sennit/multiprocessing/child.hpp>
@@ -108,19 +111,24 @@ int main_or_child(int argc, char** argv, char** envp) {
     return program_main(argc, argv, envp);
 }
 
+[[gnu::constructor]] void take_over_static_program() {
+    if (program_main == nullptr && sennit::os::is_linked_statically()) sennit::multiprocessing::freeze_support();
+}
+
 } // namespace
 
 using StartMain = int (*)(Main, int, char**, void (*)(), void (*)(), void (*)(), void*);
 
-extern "C" [[gnu::visibility("default")]] int __libc_start_main(Main main, int argc, char** argv, void (*init)(),
-                                                                void (*fini)(), void (*rtld_fini)(), void* stack_end);
+extern "C" [[gnu::visibility("default"), gnu::weak]] int __libc_start_main(Main main, int argc, char** argv,
+                                                                           void (*init)(), void (*fini)(),
+                                                                           void (*rtld_fini)(), void* stack_end);
 
 // Runs before anything is set up but by the dynamic loader.
 extern "C" int __libc_start_main(Main main, int argc, char** argv, void (*init)(), void (*fini)(), void (*rtld_fini)(),
                                  void* stack_end) {
     auto* const real = reinterpret_cast<StartMain>(::dlsym(RTLD_NEXT, "__libc_start_main"));
     if (real == nullptr) {
-        std::fputs("sennit: a program that is linked with -static can't be started: link libc dynamically\n", stderr);
+        std::fputs("sennit: this program can't be started: the C library has no __libc_start_main\n", stderr);
         std::abort();
     }
     program_main = main;

@@ -93,6 +93,8 @@ void flush_before_fork() noexcept { std::fflush(nullptr); }
 
 bool is_privileged() noexcept { return ::getauxval(AT_SECURE) != 0; }
 
+bool is_linked_statically() noexcept { return ::getauxval(AT_BASE) == 0; }
+
 bool is_open(int fd) noexcept { return ::fcntl(fd, F_GETFD) >= 0; }
 
 bool is_fifo(int fd) noexcept {

@@ -69,6 +69,8 @@ void warn_of_threads_before_fork(const char* who) noexcept;
 void flush_before_fork() noexcept;
 /// Whether this program has more rights than who started it (AT_SECURE).
 bool is_privileged() noexcept;
+/// Whether this program was started without a dynamic loader.
+bool is_linked_statically() noexcept;
 
 bool is_open(int fd) noexcept;
 bool is_fifo(int fd) noexcept;

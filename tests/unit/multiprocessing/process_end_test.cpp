@@ -17,11 +17,11 @@ struct Ended {
     std::string output;
 };
 
-Ended run(const std::string& mode) {
+Ended run(const std::string& mode, const std::string& program = "process_end") {
     subprocess::RunOptions options;
     options.capture_output = true;
     options.timeout = 60s;
-    const auto done = subprocess::run({testing::bin_dir() + "/programs/process_end", mode}, options);
+    const auto done = subprocess::run({testing::bin_dir() + "/programs/" + program, mode}, options);
     return {done.returncode, done.std_out + done.std_err};
 }
 
@@ -38,6 +38,12 @@ TEST(ProcessEnd, of_a_child_has_the_same_order) {
 }
 
 TEST(ProcessEnd, may_be_begun_by_any_thread_of_a_child) { EXPECT_EQ(run("exit_in_a_thread").code, 5); }
+
+TEST(ProcessStart, works_in_a_program_that_is_linked_with_static) {
+    const Ended it = run("", "static_start");
+    EXPECT_EQ(it.code, 0);
+    EXPECT_EQ(it.output, "forkserver 40\nspawn 40\nfork 40\nmain\n");
+}
 
 TEST(ProcessStart, by_a_static_object_is_refused_in_a_child_so_that_it_is_no_fork_bomb) { // noforkbomb
     ::setenv("SENNIT_TEST_STARTER", "1", 1);
