@@ -10,10 +10,15 @@
 //    zygote. As page.made is written by the kernel before the child's first instruction, a start has happened exactly if p finds a number
 //    there: no start is lost or made twice when the zygote is killed between z2 and z3.
 // 2. The zygote has one thread and no lock is held while it clones, so the child may use all of libc and of this library.
-// 3. The zygote sleeps in recvmsg. The end of the socket is the end of p: it kills those that it has made, with what they left in their
+// 3. Who starts often finds a spare: a child that the zygote made ahead, which has done c1 and c2 and sleeps on a socket of its own, whose
+//    other end p got with its pidfd. Then a start is one packet to the spare (c3), and an order for the next one to the zygote. The packet
+//    is in the spare's queue or it is not: so a start has happened or not, whoever dies. A spare whose answer was lost is found by
+//    page.spare, and ended; one that p closes ends by itself. A spare is no process of the program's yet: nobody counts or sees it.
+// 4. The zygote sleeps in recvmsg. The end of the socket is the end of p: it kills those that it has made, with what they left in their
 //    groups, and ends. The children die without it too, by the lifeline.
 #include "zygote.hpp"
 
+#include <sennit/base/deadline.hpp>
 #include <sennit/base/errors.hpp>
 #include <sennit/base/fault_point.hpp>
 #include <sennit/os/fork.hpp>
@@ -28,11 +33,23 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
+#include <iterator>
 #include <string>
 #include <vector>
 
 namespace sennit::multiprocessing::detail {
 namespace {
+
+// A second start within this time makes a spare for the third.
+constexpr std::int64_t often_ns = 1'000'000'000;
+// With more descriptors the zygote is asked, whose refusal is an answer.
+constexpr std::size_t most_fds_of_spare = 64;
+
+struct Order {
+    static constexpr std::uint64_t the_magic = 0x73656e6e69740003;
+    std::uint64_t magic = the_magic;
+};
 
 struct Hello {
     static constexpr std::uint64_t the_magic = 0x73656e6e69740002;
@@ -72,15 +89,20 @@ void Zygote::forget() noexcept SENNIT_NO_TSA {
     mutex_.reset_after_fork();
     socket_.reset();
     process_ = os::ChildProcess();
-    if (page_ != nullptr) os::unmap(const_cast<pid_t*>(&page_->made), os::page_bytes());
+    spare_ = Spare();
+    spare_ordered_ = false;
+    last_start_ns_ = 0;
+    if (page_ != nullptr) os::unmap(page_, os::page_bytes());
     page_ = nullptr;
 }
 
 void Zygote::drop() noexcept {
     socket_.reset(); // it ends by this, if it has not
+    end_spare();
+    last_start_ns_ = 0;
     os::release_to_reaper(std::move(process_));
     process_ = os::ChildProcess();
-    if (page_ != nullptr) os::unmap(const_cast<pid_t*>(&page_->made), os::page_bytes());
+    if (page_ != nullptr) os::unmap(page_, os::page_bytes());
     page_ = nullptr;
 }
 
@@ -135,6 +157,66 @@ void Zygote::launch() {
 
 os::ChildProcess Zygote::start(std::span<const iovec> pieces, std::span<const int> fds) {
     const os::MutexGuard guard(mutex_);
+    const std::int64_t now = base::monotonic_ns();
+    const bool often = last_start_ns_ != 0 && now - last_start_ns_ < often_ns;
+    os::ChildProcess child;
+    if (!start_by_spare(pieces, fds, child)) child = start_by_clone(pieces, fds);
+    last_start_ns_ = now;
+    if (often && socket_ && !spare_.socket && !spare_ordered_) order_spare();
+    return child;
+}
+
+// False: there is none, or it was killed before.
+bool Zygote::start_by_spare(std::span<const iovec> pieces, std::span<const int> fds, os::ChildProcess& child) {
+    if (spare_ordered_) take_spare();
+    if (!spare_.socket || fds.size() > most_fds_of_spare) return false;
+    if (const int error = os::send_packet(spare_.socket.get(), pieces, fds); error != 0) {
+        if (error != -EPIPE && error != -ECONNRESET) throw OSError(-error, "sendmsg: cannot tell a process what to do");
+        end_spare();
+        return false;
+    }
+    FAULT_POINT("zygote.asked");
+    child = std::move(spare_.process);
+    spare_ = Spare();
+    return true;
+}
+
+void Zygote::order_spare() noexcept {
+    page_->spare = 0;
+    Order order;
+    const iovec piece{&order, sizeof order};
+    spare_ordered_ = os::send_packet(socket_.get(), {&piece, 1}, {}) == 0; // else it is dead, as the next start finds
+}
+
+// Waits for what was ordered, which is on its way.
+void Zygote::take_spare() {
+    Answer answer{};
+    std::vector<os::Fd> fds;
+    const iovec room{&answer, sizeof answer};
+    const ssize_t got = os::receive_packet(socket_.get(), {&room, 1}, fds);
+    if (got == sizeof answer && (answer.pid == 0 || fds.size() == 2)) {
+        spare_ordered_ = false;
+        if (answer.pid != 0) spare_ = {os::ChildProcess(answer.pid, std::move(fds[0])), std::move(fds[1])};
+        return;
+    }
+    if (got == -EMFILE) // no descriptor was left here
+        end_spare();
+    else
+        drop();
+}
+
+// That one sleeps, or dies.
+void Zygote::end_spare() noexcept {
+    if (spare_ordered_ && page_ != nullptr && page_->spare != 0) os::adopt_child(page_->spare, spare_.process);
+    spare_ordered_ = false;
+    spare_.socket.reset();
+    if (!spare_.process) return;
+    spare_.process.send_signal(SIGKILL);
+    if (!spare_.process.wait(std::chrono::seconds(2))) os::release_to_reaper(std::move(spare_.process));
+    spare_.process = os::ChildProcess();
+}
+
+os::ChildProcess Zygote::start_by_clone(std::span<const iovec> pieces, std::span<const int> fds) {
     for (int attempt = 0; attempt < 4; ++attempt) {
         if (!socket_) launch();
         page_->made = 0;
@@ -167,6 +249,7 @@ os::ChildProcess Zygote::start(std::span<const iovec> pieces, std::span<const in
 void Zygote::stop() noexcept {
     const os::MutexGuard guard(mutex_);
     if (!process_) return;
+    spare_.socket.reset();
     socket_.reset();
     if (!process_.wait(std::chrono::seconds(2))) process_.send_signal(SIGKILL);
     drop();
@@ -201,12 +284,34 @@ class Made {
     std::size_t look_at_ = 64;
 };
 
-// In the child, with nothing but the packet.
-[[noreturn]] void become_child(Start& start, std::vector<os::Fd>& fds) {
+// One that tells a start. What came, or -errno, or 0 at the end.
+ssize_t receive_start(int socket, Start& start, std::vector<os::Fd>& fds) {
+    static std::byte buffer[os::packet_bytes];
+    const iovec room[] = {{&start.header, sizeof start.header}, {buffer, sizeof buffer}};
+    const ssize_t got = os::receive_packet(socket, room, fds);
+    if (got > static_cast<ssize_t>(sizeof start.header))
+        start.body = {buffer, static_cast<std::size_t>(got) - sizeof start.header};
+    return got;
+}
+
+bool is_whole(const Start& start, ssize_t got, std::size_t fds) noexcept {
+    const StartHeader& h = start.header;
+    return got >= static_cast<ssize_t>(sizeof h) && h.magic == StartHeader::the_magic &&
+           fds == h.fd_count + std::size_t{h.in_memfd} + h.has_out + h.has_err;
+}
+
+// In the child, first. What is open by this for ever; nothing where there is no /proc.
+os::Fd settle() {
     os::lead_process_group();
     os::Fd watch;
-    if (os::Lifeline::die_with(ChildFds::lifeline, watch) != 0 && os::parent_id() != start.header.parent)
-        os::exit_now(1); // no /proc, and the parent is gone: the zygote's sweep is all there is
+    os::Lifeline::die_with(ChildFds::lifeline, watch);
+    return watch;
+}
+
+// In the child, with nothing but the packet.
+[[noreturn]] void become_child(Start& start, std::vector<os::Fd>& fds, os::Fd watch) {
+    if (!watch && os::parent_id() != start.header.parent)
+        os::exit_now(1); // the parent is gone: the zygote's sweep is all there is
     std::size_t next = 0;
     os::Fd file;
     if (start.header.in_memfd != 0) file = std::move(fds[next++]);
@@ -232,11 +337,30 @@ class Made {
     run_child(std::move(start), false);
 }
 
+// In the child that is made ahead.
+[[noreturn]] void become_spare(os::Fd socket) {
+    os::Fd watch = settle();
+    int keep[] = {watch.get(), socket.get()};
+    std::sort(std::begin(keep), std::end(keep));
+    os::close_all_but(keep);
+    Start start;
+    std::vector<os::Fd> fds;
+    const ssize_t got = receive_start(socket.get(), start, fds);
+    if (got == 0 || got == -ECONNRESET) os::exit_now(0); // nothing to be
+    if (!is_whole(start, got, fds.size())) {
+        std::fputs("sennit: a process can't read what it should do: no descriptor was left for what it is given\n",
+                   stderr);
+        os::exit_now(1);
+    }
+    socket.reset();
+    become_child(start, fds, std::move(watch));
+}
+
 } // namespace
 
 void run_zygote() {
     int error = 0;
-    auto* const page = static_cast<volatile pid_t*>(os::map_shared(ChildFds::page, os::page_bytes(), error));
+    auto* const page = static_cast<Zygote::Page*>(os::map_shared(ChildFds::page, os::page_bytes(), error));
     if (page == nullptr) os::exit_now(1);
     os::Fd(ChildFds::page).reset();
     const Hello hello{Hello::the_magic, os::thread_count()};
@@ -245,37 +369,44 @@ void run_zygote() {
     os::set_kernel_thread_name("sennit-zygote");
 
     Made made;
-    static std::byte buffer[os::packet_bytes];
     std::vector<os::Fd> fds;
     for (;;) {
         fds.clear();
         Start start;
-        const iovec room[] = {{&start.header, sizeof start.header}, {buffer, sizeof buffer}};
-        const ssize_t got = os::receive_packet(ChildFds::commands, room, fds);
+        const ssize_t got = receive_start(ChildFds::commands, start, fds);
         if (got == 0 || (got < 0 && got != -EMFILE && got != -EMSGSIZE)) break;
+        const bool is_order = got == sizeof(Order) && start.header.magic == Order::the_magic;
         Answer answer{0, got == -EMFILE ? EMFILE : EINVAL};
         os::Fd pidfd;
-        const std::size_t expected =
-            start.header.fd_count + start.header.in_memfd + start.header.has_out + start.header.has_err;
-        if (got >= static_cast<ssize_t>(sizeof start.header) && start.header.magic == StartHeader::the_magic &&
-            fds.size() == expected) {
-            start.body = {buffer, static_cast<std::size_t>(got) - sizeof start.header};
+        os::PacketPair pair;
+        if (is_order) {
+            try {
+                pair = os::make_packet_pair();
+                answer.error = 0;
+            } catch (const OSError& refused) {
+                answer.error = refused.code();
+            }
+        } else if (is_whole(start, got, fds.size())) {
+            answer.error = 0;
+        }
+        if (answer.error == 0) {
             pid_t pid = -1;
-            answer.error = os::fork_sibling(pid, pidfd, page);
+            answer.error = os::fork_sibling(pid, pidfd, is_order ? &page->spare : &page->made);
             if (answer.error == 0 && pid == 0) {
-                os::unmap(const_cast<pid_t*>(page), os::page_bytes());
-                become_child(start, fds);
+                os::unmap(page, os::page_bytes());
+                if (!is_order) become_child(start, fds, settle());
+                pair.there.reset();
+                become_spare(std::move(pair.here));
             }
             if (answer.error == 0) answer.pid = pid;
             FAULT_POINT("zygote.cloned");
         }
         const iovec piece{&answer, sizeof answer};
-        const int number = pidfd.get();
-        if (os::send_packet(ChildFds::commands, {&piece, 1}, {&number, pidfd ? 1U : 0U}) != 0) {
-            if (pidfd) made.add(std::move(pidfd));
-            break;
-        }
+        const int given[] = {pidfd.get(), pair.there.get()};
+        const std::size_t count = !pidfd ? 0 : is_order ? 2 : 1;
+        const int lost = os::send_packet(ChildFds::commands, {&piece, 1}, {given, count});
         if (pidfd) made.add(std::move(pidfd));
+        if (lost != 0) break;
     }
     made.kill();
     os::exit_now(0);

@@ -6,6 +6,7 @@
 #include <sennit/os/packet.hpp>
 #include <sennit/os/spawn.hpp>
 
+#include <cstdint>
 #include <span>
 #include <sys/types.h>
 
@@ -20,20 +21,36 @@ class Zygote {
     void stop() noexcept;
     pid_t pid() noexcept;
 
-  private:
-    // What both map.
+    /// What both map: the kernel writes here who was made.
     struct Page {
-        volatile pid_t made; // the kernel writes here who was made by the start under way
+        volatile pid_t made;  // by the start under way
+        volatile pid_t spare; // by the order under way
+    };
+
+  private:
+    // A child that was made before it was asked for, and sleeps until it is told what to be.
+    struct Spare {
+        os::ChildProcess process;
+        os::Fd socket;
     };
     Zygote() = default;
     void launch() SENNIT_REQUIRES(mutex_);
     void drop() noexcept SENNIT_REQUIRES(mutex_);
     void forget() noexcept;
+    os::ChildProcess start_by_clone(std::span<const iovec> pieces, std::span<const int> fds) SENNIT_REQUIRES(mutex_);
+    bool start_by_spare(std::span<const iovec> pieces, std::span<const int> fds, os::ChildProcess& child)
+        SENNIT_REQUIRES(mutex_);
+    void order_spare() noexcept SENNIT_REQUIRES(mutex_);
+    void take_spare() SENNIT_REQUIRES(mutex_);
+    void end_spare() noexcept SENNIT_REQUIRES(mutex_);
 
     os::Mutex mutex_;
     os::Fd socket_ SENNIT_GUARDED_BY(mutex_);
     os::ChildProcess process_ SENNIT_GUARDED_BY(mutex_);
     Page* page_ SENNIT_GUARDED_BY(mutex_) = nullptr;
+    Spare spare_ SENNIT_GUARDED_BY(mutex_);
+    bool spare_ordered_ SENNIT_GUARDED_BY(mutex_) = false; // and not taken
+    std::int64_t last_start_ns_ SENNIT_GUARDED_BY(mutex_) = 0;
 };
 
 /// The zygote's own life. Its descriptors are below.

@@ -8,11 +8,13 @@
 
 #include "support/snapshot.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <fcntl.h>
+#include <fstream>
 #include <gtest/gtest.h>
 #include <stdexcept>
 #include <string>
@@ -155,6 +157,72 @@ TEST_F(ChildTest, of_a_killed_zygote_goes_on_and_is_reaped_and_the_next_start_ma
     EXPECT_EQ(os::write_some(go.write_end.get(), "\x05", 1), 1);
     ASSERT_TRUE(child.join(20s));
     EXPECT_EQ(child.exitcode(), 5);
+}
+
+// Children of this thread that were not reaped.
+std::vector<pid_t> children_of_this_thread() {
+    std::vector<pid_t> all;
+    std::ifstream list("/proc/thread-self/children");
+    for (pid_t pid = 0; list >> pid;) all.push_back(pid);
+    return all;
+}
+
+// Starts until the zygote has made one ahead; gives its number, or 0 where /proc does not tell.
+pid_t make_spare() {
+    for (int i = 0; i < 3; ++i) EXPECT_TRUE(start(StartMethod::forkserver, [] {}).join(20s));
+    // It was ordered after the last start.
+    for (int tries = 0; tries < 20'000; ++tries) {
+        for (const pid_t pid : children_of_this_thread())
+            if (pid != detail::forkserver_pid()) return pid;
+        ::usleep(1'000);
+    }
+    return 0;
+}
+
+TEST_F(ChildTest, that_was_made_ahead_is_as_one_that_was_not) {
+    for (int i = 0; i < 6; ++i) {
+        SCOPED_TRACE(i);
+        const os::Pipe mine = os::make_pipe();
+        const std::string said = said_by_child(StartMethod::forkserver, [](End end) {
+            int open = 0;
+            for (int fd = 3; fd < 1024; ++fd) open += ::fcntl(fd, F_GETFD) >= 0 ? 1 : 0;
+            say(end, std::to_string(::getppid()) + (::getpgrp() == ::getpid() ? " leads " : " follows ") +
+                         std::to_string(open));
+        });
+        EXPECT_EQ(said, std::to_string(::getpid()) + " leads 2") << "its end of the pipe, and the lifeline";
+        Child child = start(
+            StartMethod::forkserver, [](const std::vector<int>& cargo) { std::exit(cargo.size() == 500'000 ? 7 : 1); },
+            std::vector<int>(500'000, 1));
+        ASSERT_TRUE(child.join(20s));
+        EXPECT_EQ(child.exitcode(), 7);
+    }
+}
+
+TEST_F(ChildTest, that_was_made_ahead_and_killed_costs_no_start) {
+    const pid_t spare = make_spare();
+    if (spare == 0) GTEST_SKIP() << "this kernel does not list children";
+    ::kill(spare, SIGKILL); // layers: allow kill by pid: a child of ours that nobody else reaps
+    for (int i = 0; i < 3; ++i) {
+        Child child = start(StartMethod::forkserver, [] { std::exit(9); });
+        ASSERT_TRUE(child.join(20s));
+        EXPECT_TRUE(child.exitcode() == 9 || (i == 0 && child.exitcode() == -SIGKILL))
+            << "it was told before it died, and is then a child that was killed";
+    }
+    const auto left = children_of_this_thread();
+    EXPECT_EQ(std::count(left.begin(), left.end(), spare), 0) << "it was reaped";
+}
+
+TEST_F(ChildTest, that_was_made_ahead_outlives_its_zygote_and_the_next_start_makes_a_new_one) {
+    const pid_t spare = make_spare();
+    if (spare == 0) GTEST_SKIP() << "this kernel does not list children";
+    const pid_t zygote = detail::forkserver_pid();
+    ::kill(zygote, SIGKILL); // layers: allow kill by pid: a child of ours that nobody else reaps
+    for (int i = 0; i < 4; ++i) {
+        Child child = start(StartMethod::forkserver, [] { std::exit(9); });
+        ASSERT_TRUE(child.join(20s));
+        EXPECT_EQ(child.exitcode(), 9);
+    }
+    EXPECT_NE(detail::forkserver_pid(), zygote);
 }
 
 TEST_F(ChildTest, takes_a_cargo_of_megabytes) {
