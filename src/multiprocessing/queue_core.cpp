@@ -97,6 +97,8 @@ struct alignas(64) QueueCore::End {
     static constexpr std::uint32_t waiters = 1, step = 2;
     os::RobustWord lock;
     alignas(64) os::FutexWord word{0};
+    // Where who published last ran (os::Patience::core_here()). relaxed: a hint, for who looks.
+    atomic<std::uint32_t> core{0};
     State states[2];
 
     [[nodiscard]] Values read(std::uint32_t& seen) const noexcept {
@@ -245,7 +247,6 @@ bool QueueCore::task_done() {
 void QueueCore::put(const Source& source, bool& wake) {
     Shared& s = *shared_;
     const Values tail = s.tail.read();
-    const std::uint64_t free_before = s.head.read().chunks;
     const std::uint64_t need = room_for(source.size());
     std::uint64_t position = tail.position, chunks = tail.chunks;
     const std::uint64_t rest = (chunk_bytes - position % chunk_bytes) % chunk_bytes;
@@ -253,6 +254,8 @@ void QueueCore::put(const Source& source, bool& wake) {
     if (skips) position += rest;
     const std::uint64_t first_new = (tail.position + chunk_bytes - 1) / chunk_bytes; // behind the tail's own
     for (std::uint64_t n = first_new; n <= number_of(position + need - 1); ++n) {
+        // Only now: the readers' line is elsewhere. What it says may grow meanwhile.
+        const std::uint64_t free_before = s.head.read().chunks;
         std::uint32_t number = 0;
         if (chunks > 0 && n >= chunks && n - chunks < free_before) {
             number = s.table[(n - chunks) % most_chunks].load(memory_order_relaxed);
@@ -285,6 +288,7 @@ void QueueCore::put(const Source& source, bool& wake) {
         }
     });
     FAULT_POINT("queue.put.copied");
+    s.tail.core.store(os::Patience::core_here(), memory_order_relaxed);
     wake = s.tail.publish({position + need, tail.count + 1, chunks});
     FAULT_POINT("queue.put.published");
 }
@@ -413,8 +417,14 @@ namespace {
 }
 
 os::Patience& patience() noexcept {
-    thread_local constinit os::Patience it;
+    thread_local constinit os::Patience it{os::Patience::Pace::eager};
     return it;
+}
+
+// Whether who put the last item runs on another core than the caller: then to look may pay even if this process has one alone.
+bool is_elsewhere(const atomic<std::uint32_t>& core) noexcept {
+    const std::uint32_t there = core.load(memory_order_relaxed);
+    return there != 0 && there != os::Patience::core_here();
 }
 
 } // namespace
@@ -507,7 +517,9 @@ bool QueueCore::GetOp::try_now(Deadline deadline) {
     os::RobustThread& thread = os::robust_thread();
     // While another one copies the only item there may be none: a poll looks for a while.
     for (int tries = deadline.is_poll() ? 1'000 : 1; tries > 0; --tries) {
-        if (!has_item() && (!looks_ || deadline.is_poll() || !patience().look(false, has_item))) break;
+        if (!has_item() &&
+            (!looks_ || deadline.is_poll() || !patience().look(false, has_item, is_elsewhere(s.tail.core))))
+            break;
         if (s.head.lock.try_lock(thread) != os::RobustWord::Take::taken) {
             os::yield_core();
             continue;

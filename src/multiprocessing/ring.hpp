@@ -100,6 +100,8 @@ class RingReader {
         return !broken_ && (at_ != tail_ || words_->tail.load(memory_order_acquire) != tail_); // w3
     }
     [[nodiscard]] bool broken() const noexcept { return broken_; }
+    /// Up to where it has read: where the writer's word stands when there is no more.
+    [[nodiscard]] std::uint64_t position() const noexcept { return at_; }
 
   private:
     Got give_up() noexcept {

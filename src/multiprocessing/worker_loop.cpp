@@ -83,9 +83,12 @@ class WorkerLoop {
   private:
     void ring_parent() noexcept {
         FAULT_POINT("pool.worker.before_bell");
-        if (page_.parent_bell.exchange(bell_awake, memory_order_acq_rel) == bell_asleep) { // r2
+        const std::uint32_t was = page_.parent_bell.exchange(bell_awake, memory_order_acq_rel); // r2
+        if (was == bell_asleep) {
             const std::uint64_t one = 1;
             os::write_some(bell_, &one, sizeof one); // EAGAIN: it rings already
+        } else if (was == bell_on_word) {
+            os::futex_wake_shared(page_.parent_bell, 1);
         }
     }
     void release() noexcept {
@@ -257,7 +260,7 @@ class WorkerLoop {
     CargoWriter out_;
     Call call_{};
     os::ThrowStack stack_;
-    os::Patience patience_;
+    os::Patience patience_{os::Patience::Pace::eager};
 };
 
 } // namespace

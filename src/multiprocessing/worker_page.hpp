@@ -7,11 +7,12 @@
 //            the ring and answers by taking the bit off, with the number it has come to; until then the parent writes nothing.
 // One word, so both know which of the two came first.
 //
-// A bell: `awake` or `asleep`.
+// A bell: `awake`, `asleep` or, the parent's, `on_word`.
 //   who sleeps   s1 exchange(asleep)   s2 look once more   s3 sleep while it is `asleep`   s4 store(awake)
 //   who rings    r1 publish            r2 exchange(awake)  r3 when it was `asleep`: wake
 // Both exchange the same word (acq_rel): either r2 is before s1, which then sees what r1 published at s2; or s1 is before r2,
-// which then finds `asleep`. The worker sleeps by futex on the bell itself, the parent in epoll on an eventfd.
+// which then finds `asleep`. The worker sleeps by futex on the bell itself. In the parent the server sleeps in epoll, on an eventfd;
+// a thread that waits for this worker's next answer itself sleeps by futex on the bell, which says `on_word` then.
 #pragma once
 
 #include "multiprocessing/ring.hpp"
@@ -24,7 +25,7 @@
 
 namespace sennit::multiprocessing::detail {
 
-inline constexpr std::uint32_t bell_awake = 0, bell_asleep = 1;
+inline constexpr std::uint32_t bell_awake = 0, bell_asleep = 1, bell_on_word = 2;
 inline constexpr std::uint64_t claim_revoked = std::uint64_t{1} << 63;
 
 /// Where a worker stood that was ended by a signal of its own making. Written in the signal handler, read after the death.

@@ -17,7 +17,17 @@
 //    When somebody has nothing to do while jobs wait behind one that turned out slow, they are taken back (claim_revoked).
 // 5. A job is settled once: by whoever takes it out of `held` or `waiting`, under the lock.
 // 6. Before the server sleeps it says so (server_awake_), then looks at the inbox; who submits puts the job in, then looks whether
-//    the server is awake. The inbox's lock is between: one of the two sees the other.
+//    the server is awake. The inbox's lock is between: one of the two sees the other. While the server only looks (server_looks_)
+//    whoever submits serves himself as well: the lock is free then, and a hop from core to core is saved.
+// 7. Who waits for a job that he has submitted, in apply(), waits for the worker's answer himself: the worker is `helped`, from the
+//    hand-out on. That is when its oldest job is his. As long as it is, he alone reads its results, and its bell is his, on which he
+//    sleeps: so the answer passes no other thread, two wakes from sleep to sleep. The server does everything else for it, and for
+//    all others. When there will be no answer (the worker is dead, its jobs were taken back, the pool was terminated), the server
+//    calls him off: `called_off`, then a ring. Either his s1 comes first, and the ring wakes him, or he sees it in s2. A worker
+//    that is helped is not buried: he gives it back in a moment.
+// 8. A bell is set to `asleep` while the server sleeps, for each worker that has jobs and no helper: by the server, before it
+//    sleeps, and by whoever hands out a job then, or gives a worker back. One without jobs has nothing to ring for; so in a series of
+//    calls that all find their answer by looking nobody touches a bell but the worker.
 #include <sennit/multiprocessing/worker_pool.hpp>
 
 #include "multiprocessing/crash_note.hpp"
@@ -27,6 +37,7 @@
 
 #include <sennit/base/atomic.hpp>
 #include <sennit/base/fault_point.hpp>
+#include <sennit/multiprocessing/shared_wait.hpp>
 #include <sennit/os/epoll.hpp>
 #include <sennit/os/fd.hpp>
 #include <sennit/os/io.hpp>
@@ -116,8 +127,12 @@ struct PoolWorker {
 
     std::uint64_t number = 0;
     State state = State::starting;
-    bool dropped = false;   // killed by us, for what `reason` says
-    bool timed_out = false; // because its job took too long
+    // Changed under the lock; without it a hint for something_came().
+    atomic<bool> helped{false}; // (7)
+    atomic<bool> called_off{false};
+    bool helper_looks = false; // there is a core for that
+    bool dropped = false;      // killed by us, for what `reason` says
+    bool timed_out = false;    // because its job took too long
     bool revoking = false;
     bool dead = false; // its pidfd says so
     os::Fd memory, bell, socket;
@@ -148,8 +163,8 @@ struct PoolWorker {
     std::exception_ptr refusal;   // what its initializer threw
     std::string reason;
 
-    // Without the lock: where the results' tail was when somebody looked.
-    atomic<std::uint64_t> seen_tail{0};
+    // Without the lock: up to where the results were read.
+    atomic<std::uint64_t> read_to{0};
 
     PoolWorker() = default;
     PoolWorker(const PoolWorker&) = delete;
@@ -169,6 +184,14 @@ struct PoolWorker {
                count() < (one_at_a_time ? 1 : window()) && (most_jobs == 0 || given < most_jobs);
     }
     void ring() noexcept { ring_futex(page->worker_bell); }
+    [[nodiscard]] bool is_helped() const noexcept { return helped.load(memory_order_relaxed); } // under the lock
+    // Its helper is to give it back (7).
+    void call_off() noexcept {
+        if (!is_helped()) return;
+        called_off.store(true, memory_order_relaxed);                                     // the exchange releases it
+        if (page->parent_bell.exchange(bell_awake, memory_order_acq_rel) == bell_on_word) // meets the helper's
+            os::futex_wake_shared(page->parent_bell, 1);
+    }
     void kill(const char* why) {
         if (dropped || dead) return;
         dropped = true;
@@ -223,6 +246,32 @@ class JobList {
 
 } // namespace
 
+namespace {
+
+constinit const wait::WaitSite help_site{"Pool", "apply"};
+
+// The sleep of who waits for a worker's next answer itself, on its bell.
+class AnswerOp final : public SharedWait {
+  public:
+    explicit AnswerOp(PoolWorker& w) noexcept : SharedWait(&w, help_site), worker_(w) {}
+    bool step() noexcept override {
+        woke_up();
+        if (outcome() == wait::Outcome::cancelled) return cancelled_ = true;
+        worker_.page->parent_bell.exchange(bell_on_word, memory_order_acq_rel); // s1; meets ring_parent(), call_off()
+        // s2. relaxed: call_off()'s exchange orders it, if it came first.
+        if (worker_.results.has_more() || worker_.called_off.load(memory_order_relaxed)) return true;
+        sleep_on(worker_.page->parent_bell, bell_on_word);
+        return false;
+    }
+    [[nodiscard]] bool was_cancelled() const noexcept { return cancelled_; }
+
+  private:
+    PoolWorker& worker_;
+    bool cancelled_ = false;
+};
+
+} // namespace
+
 class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_this<WorkerPoolImpl> {
     using State = PoolWorker::State;
     using Outcomes = std::vector<Outcome>;
@@ -254,7 +303,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
 
     // ---- the face
 
-    void submit(PoolJob& job) override {
+    void submit(PoolJob& job, bool helps) override {
         if (!is_owner())
             throw UsageError(
                 "a pool of processes cannot be used in a fork of the process that made it; make one there");
@@ -265,49 +314,54 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
             job.number_ = submitted_++;
             inbox_.push_back(job);
         }
-        // seq_cst: meets the server's store, with the inbox's lock between (6).
-        if (server_awake_.load(memory_order_seq_cst)) return;
+        // seq_cst: meets the server's store, with the inbox's lock between (6). relaxed: hints; whoever comes first hands it out.
+        if (server_awake_.load(memory_order_seq_cst) && !server_looks_.load(memory_order_relaxed)) {
+            inbox_hint_.store(true, memory_order_relaxed);
+            return;
+        }
+        helps = helps && wait::current_agent().may_spin();
         Outcomes outcomes;
         {
             os::MutexGuard guard(mutex_);
             hand_out(outcomes);
+            if (helps) begin_help(job);
+            listen();
             if (needs_server()) ring_self();
         }
         tell(outcomes);
     }
 
-    void help(PoolJob& job, bool (*done)(PoolJob&)) noexcept override {
-        // One that the server does not serve just now, so that the answer comes to this thread alone.
-        if (server_awake_.load(memory_order_relaxed)) return;
-        PoolWorker* worker = nullptr;
-        {
-            os::MutexGuard guard(mutex_);
-            if (server_awake_.load(memory_order_relaxed) || helped_ || done(job)) return;
-            worker = job.worker_;
-            if (!worker || worker->dead || worker->outgoing || worker->revoking || !waiting_.empty() ||
-                worker->first == worker->next || worker->slot(worker->first) != &job)
-                return;
-            helped_ = worker;
-            worker->page->parent_bell.store(bell_awake, memory_order_relaxed); // nobody need ring: this one looks
+    void help(PoolJob& job) override {
+        PoolWorker* const helped = std::exchange(job.helped_, nullptr);
+        if (!helped) return;
+        PoolWorker& w = *helped; // which stays, and whose results are ours (7)
+        thread_local constinit os::Patience patience{os::Patience::Pace::eager};
+        const auto came = [&w] { return w.results.has_more(); };
+        sync::FutureCore::WaitHook* const hook = sync::FutureCore::current_wait_hook();
+        bool cancelled = false;
+        if (!(w.helper_looks ? patience.look(hook != nullptr, came) : came())) {
+            AnswerOp op(w);
+            const sync::Absence absence(hook);
+            const std::int64_t began = base::monotonic_ns();
+            wait::current_agent().wait(op, forever);
+            cancelled = op.was_cancelled();
+            if (!cancelled) patience.learn(base::monotonic_ns() - began);
         }
-        thread_local os::Patience patience;
-        WorkerPage* const page = worker->page; // a helped worker stays
-        const std::uint64_t seen = worker->seen_tail.load(memory_order_relaxed);
-        // acquire: meets the worker's publish.
-        const bool came = patience.look(false, [&] { return page->results.tail.load(memory_order_acquire) != seen; });
         Outcomes outcomes;
         {
             os::MutexGuard guard(mutex_);
-            helped_ = nullptr;
-            const std::int64_t now = base::monotonic_ns();
-            if (came) take_results(*worker, outcomes, now);
-            // s1, s2: as before a sleep, since the server sleeps.
-            worker->page->parent_bell.exchange(bell_asleep, memory_order_acq_rel);
-            if (has_news(*worker) || worker->dead || worker->outgoing || !waiting_.empty()) ring_self();
-            if (came) hand_out(outcomes);
-            if (needs_server()) ring_self();
+            // Only the own one: what follows the others' is no business of this thread's.
+            if (w.results.has_more()) take_results(w, outcomes, base::monotonic_ns(), 1);
+            w.helped.store(false, memory_order_relaxed);
+            // relaxed: listen() exchanges it where something is to come.
+            if (w.page->parent_bell.load(memory_order_relaxed) == bell_on_word)
+                w.page->parent_bell.store(bell_awake, memory_order_relaxed);
+            hand_out(outcomes);
+            listen();
+            if (w.dead || w.outgoing || !waiting_.empty() || needs_server()) ring_self();
         }
         tell(outcomes);
+        if (cancelled) wait::current_agent().throw_cancelled();
     }
 
     void close() noexcept override {
@@ -383,7 +437,10 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
                 continue;
             }
             if (over) break;
-            if (patience_.look(true, [this] { return something_came(); })) continue;
+            server_looks_.store(true, memory_order_relaxed); // a hint, for submit()
+            const bool came = patience_.look(true, [this] { return something_came(); });
+            server_looks_.store(false, memory_order_relaxed);
+            if (came) continue;
             Deadline until = forever;
             if (!go_to_sleep(until, outcomes)) continue;
             const std::int64_t began = base::monotonic_ns();
@@ -393,16 +450,17 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
             os::MutexGuard guard(mutex_);
             for (auto& w : workers_)
                 // relaxed: who rings in vain does no harm. A helped one's bell is its helper's.
-                if (w.get() != helped_) w->page->parent_bell.store(bell_awake, memory_order_relaxed);
+                if (!w->is_helped()) w->page->parent_bell.store(bell_awake, memory_order_relaxed);
         }
         ended_.set();
     }
 
     // Looks without the lock, of the server: it alone changes workers_.
     bool something_came() noexcept {
-        if (inbox_hint_.load(memory_order_relaxed)) return true;
+        if (inbox_hint_.load(memory_order_relaxed) || asked_to_stay_.load(memory_order_relaxed)) return true;
         for (auto& w : workers_)
-            if (w->page->results.tail.load(memory_order_relaxed) != w->seen_tail.load(memory_order_relaxed))
+            if (!w->helped.load(memory_order_relaxed) &&
+                w->page->results.tail.load(memory_order_relaxed) != w->read_to.load(memory_order_relaxed))
                 return true;
         return false;
     }
@@ -419,10 +477,10 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
         std::int64_t next = std::numeric_limits<std::int64_t>::max();
         for (auto& w : workers_) {
             if (w->dead) stay = true;
-            if (w.get() == helped_) continue;
+            if (w->deadline_ns > 0) next = std::min(next, w->deadline_ns);
+            if (w->is_helped()) continue;
             w->page->parent_bell.exchange(bell_asleep, memory_order_acq_rel); // s1; meets ring_parent()
             if (has_news(*w)) stay = true;                                    // s2
-            if (w->deadline_ns > 0) next = std::min(next, w->deadline_ns);
         }
         // s2 as well: there may be room now that was not there before.
         if (!stay && (!waiting_.empty() || sends_pieces())) {
@@ -464,6 +522,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
             if (tag & pidfd_bit) {
                 os::MutexGuard guard(mutex_);
                 w->dead = true;
+                w->call_off();
             } else {
                 os::read_some(w->bell.get(), &drained, sizeof drained);
             }
@@ -476,6 +535,35 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
         os::write_some(own_bell_.get(), &one, sizeof one);
     }
 
+    // ---- helpers (7), (8), under the lock
+
+    void begin_help(PoolJob& job) noexcept {
+        PoolWorker* const w = job.worker_;
+        if (!w || w->is_helped() || w->dead || w->dropped || w->outgoing || w->revoking || !waiting_.empty() ||
+            w->first == w->next || w->slot(w->first) != &job)
+            return;
+        job.helped_ = w;
+        w->helped.store(true, memory_order_relaxed);
+        w->called_off.store(false, memory_order_relaxed);
+        // relaxed: the worker at worst rings for the server in vain.
+        if (w->page->parent_bell.load(memory_order_relaxed) != bell_awake)
+            w->page->parent_bell.store(bell_awake, memory_order_relaxed);
+        static const auto cores = static_cast<std::size_t>(os::process_cpus());
+        w->helper_looks = static_cast<std::size_t>(std::count_if(workers_.begin(), workers_.end(),
+                                                                 [](auto& one) { return one->count() > 0; })) < cores;
+    }
+    // While the server sleeps: it is to hear of who has something to answer.
+    void listen() noexcept {
+        if (server_awake_.load(memory_order_relaxed)) return; // it goes to sleep under the lock
+        for (auto& w : workers_) {
+            if (w->is_helped() || (w->count() == 0 && w->state == State::ready && !w->revoking)) continue;
+            // relaxed: nobody but the worker changes it, to `awake`, and then it has rung.
+            if (w->page->parent_bell.load(memory_order_relaxed) == bell_asleep) continue;
+            w->page->parent_bell.exchange(bell_asleep, memory_order_acq_rel); // s1; meets ring_parent()
+            if (has_news(*w)) ring_self();                                    // s2
+        }
+    }
+
     // ---- one turn, under the lock
 
     bool turn(Outcomes& outcomes) {
@@ -484,8 +572,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
         const std::int64_t now = base::monotonic_ns();
         if (terminated_.load(memory_order_acquire)) give_up(outcomes);
         for (auto& w : workers_) {
-            if (w.get() == helped_) continue;
-            moved = take_results(*w, outcomes, now) || moved;
+            if (!w->is_helped()) moved = take_results(*w, outcomes, now) || moved;
             check_time(*w, now);
         }
         hand_out(outcomes);
@@ -509,6 +596,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
             for (; w->first < w->next; ++w->first)
                 outcomes.push_back(outcome(*w->slot(w->first), Outcome::Kind::cancelled));
             w->outgoing = nullptr;
+            w->call_off();
         }
     }
 
@@ -528,11 +616,12 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
 
     // ---- results
 
-    bool take_results(PoolWorker& w, Outcomes& outcomes, std::int64_t now) {
+    bool take_results(PoolWorker& w, Outcomes& outcomes, std::int64_t now,
+                      std::uint64_t most = std::numeric_limits<std::uint64_t>::max()) {
         RingReader::Record record;
         std::uint64_t answers = 0;
         bool any = false;
-        for (;;) {
+        while (answers < most) {
             const auto got = w.results.next(record);
             if (got == RingReader::Got::nothing) break;
             if (got == RingReader::Got::broken || !take(w, record, outcomes, answers)) {
@@ -541,8 +630,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
             }
             any = true;
         }
-        // relaxed: for something_came(), which only wants to know whether it has changed.
-        w.seen_tail.store(w.page->results.tail.load(memory_order_relaxed), memory_order_relaxed);
+        w.read_to.store(w.results.position(), memory_order_relaxed); // a hint, for something_came()
         if (any) {
             if (w.results.release()) w.ring(); // it may wait for room
             if (answers > 0) {
@@ -863,6 +951,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
                 continue;
             }
             w->revoking = true;
+            if (begun == w->first) w->call_off(); // the job that is waited for runs elsewhere
             w->revoked_to = w->next;
             while (w->next > begun) {
                 // From the last to the first, so that they come to wait in their order. Their numbers are not used again.
@@ -914,7 +1003,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
             std::unique_ptr<PoolWorker> gone;
             {
                 os::MutexGuard guard(mutex_);
-                if (workers_[i].get() == helped_) { // its helper will be done in a moment, and rings
+                if (workers_[i]->is_helped()) { // it was called off, and is given back in a moment
                     ++i;
                     continue;
                 }
@@ -1141,7 +1230,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
     std::uint64_t submitted_ = 0;
     atomic<bool> inbox_hint_{false};
     atomic<bool> closed_{false}, terminated_{false};
-    atomic<bool> server_awake_{true};
+    atomic<bool> server_awake_{true}, server_looks_{false};
     atomic<bool> asked_to_stay_{false};
     atomic<std::int64_t> server_id_{0};
     atomic<std::uint64_t> settled_{0}, started_{0};
@@ -1149,8 +1238,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
     mutable os::Mutex mutex_;
     std::vector<std::unique_ptr<PoolWorker>> workers_; // changed by the server alone, under the lock
     JobList waiting_{&PoolJob::next_};
-    PoolWorker* helped_ = nullptr; // whose answer somebody looks for
-    std::size_t hot_ = 0;          // the worker that got the last job
+    std::size_t hot_ = 0; // the worker that got the last job
     std::vector<Entry> entries_;
     std::unordered_map<std::uintptr_t, std::uint32_t> entry_numbers_;
     Entry last_entry_ = nullptr;

@@ -89,10 +89,11 @@ class Pool {
     template <class F, class... Args>
     auto apply(F&& f, const Args&... args) {
         using Task = detail::CallTask<detail::call_result_t<std::decay_t<F>, Shipped<Args>...>>;
-        Task* const task = detail::submit_call<std::decay_t<F>, Shipped<Args>...>(*pool_, f, Shipped<Args>(args)...);
+        Task* const task =
+            detail::submit_call<std::decay_t<F>, Shipped<Args>...>(*pool_, true, f, Shipped<Args>(args)...);
         using Result = typename decltype(future_of(task))::value_type;
         sync::Future<Result> future = future_of(task);
-        pool_->help(*task, &Task::is_done);
+        pool_->help(*task);
         return std::move(future).result();
     }
 
@@ -101,7 +102,7 @@ class Pool {
     AsyncResult<R> apply_async(F f, std::tuple<Args...> args = {}, std::type_identity_t<AsyncOptions<R>> options = {}) {
         auto* const task = std::apply(
             [&](const Args&... arg) {
-                return detail::submit_call<F, Shipped<Args>...>(*pool_, f, Shipped<Args>(arg)...);
+                return detail::submit_call<F, Shipped<Args>...>(*pool_, false, f, Shipped<Args>(arg)...);
             },
             args);
         sync::Future<R> future = future_of(task);

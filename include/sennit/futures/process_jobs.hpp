@@ -54,7 +54,6 @@ class PoolTask final : public sync::FutureState<T>, public PoolJob {
         Base::mark_error_seen(); // no mishap: it need not be reported
     }
     void drop() noexcept override { Base::release(); }
-    static bool is_done(PoolJob& job) { return static_cast<PoolTask&>(job).Base::done(); }
 };
 
 template <class R>
@@ -64,9 +63,10 @@ struct ReadOne {
     }
 };
 
-/// Submits a job whose arguments `fill` packs. What that throws is the job's error; what the pool throws is thrown.
+/// Submits a job whose arguments `fill` packs. What that throws is the job's error; what the pool throws is thrown. `helps`: as
+/// WorkerPool::submit().
 template <class Task, class Fill>
-Task* submit_packed(WorkerPool& pool, Entry entry, Fill&& fill) {
+Task* submit_packed(WorkerPool& pool, Entry entry, Fill&& fill, bool helps = false) {
     auto* const task = new Task;
     task->entry = entry;
     try {
@@ -79,7 +79,7 @@ Task* submit_packed(WorkerPool& pool, Entry entry, Fill&& fill) {
         return task;
     }
     try {
-        pool.submit(*task);
+        pool.submit(*task, helps);
     } catch (...) {
         task->cancel();
         task->drop();
@@ -93,9 +93,9 @@ template <class R>
 using CallTask = PoolTask<R, ReadOne<R>>;
 
 template <class F, class... Args>
-CallTask<call_result_t<F, Args...>>* submit_call(WorkerPool& pool, const F& f, const Args&... args) {
+CallTask<call_result_t<F, Args...>>* submit_call(WorkerPool& pool, bool helps, const F& f, const Args&... args) {
     return submit_packed<CallTask<call_result_t<F, Args...>>>(
-        pool, entry_of<F, Args...>(), [&](CargoWriter& to) { Call<F, Args...>::pack_call(to, f, args...); });
+        pool, entry_of<F, Args...>(), [&](CargoWriter& to) { Call<F, Args...>::pack_call(to, f, args...); }, helps);
 }
 
 // ---- many calls in one job

@@ -75,6 +75,7 @@ class PoolJob {
 
     PoolJob* next_ = nullptr;
     PoolWorker* worker_ = nullptr; // who has it
+    PoolWorker* helped_ = nullptr; // whose answer its submitter looks for: that thread's own
     std::unique_ptr<CargoWriter> cargo_;
     std::uint64_t number_ = 0;
     std::uint32_t bytes_ = 0;
@@ -107,10 +108,11 @@ class WorkerPool {
     virtual ~WorkerPool() = default;
 
     /// Takes over a reference, which drop() gives back. Throws UsageError after close(), and then nothing was taken; a pool that is
-    /// broken fails the job.
-    virtual void submit(PoolJob& job) = 0;
-    /// By who waits for a job and has submitted it: looks for its result itself, for a moment. `done()` tells whether it came.
-    virtual void help(PoolJob& job, bool (*done)(PoolJob&)) noexcept = 0;
+    /// broken fails the job. `helps`: help() follows.
+    virtual void submit(PoolJob& job, bool helps = false) = 0;
+    /// By who has submitted the job so, and waits for it: waits for the worker's answer itself, as far as it can. The job may be
+    /// done then, or not: its future knows. Throws what a cancelled wait throws.
+    virtual void help(PoolJob& job) = 0;
     /// No more jobs. The workers end when all are done.
     virtual void close() noexcept = 0;
     /// The workers are killed; what is not done is cancelled.

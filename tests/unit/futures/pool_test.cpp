@@ -7,13 +7,18 @@
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
+#include <fstream>
 #include <gtest/gtest.h>
 #include <map>
 #include <numeric>
+#include <poll.h>
 #include <ranges>
+#include <sennit/multiprocessing/event.hpp>
+#include <sennit/wait/agent.hpp>
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <unistd.h>
 #include <vector>
 
@@ -209,6 +214,116 @@ TEST_F(ProcessPool, tasks_behind_a_slow_one_are_run_elsewhere) {
         ASSERT_EQ(all[i].get(), x * x);
     }
     EXPECT_FALSE(slow.ready());
+}
+
+// ---- who waits in apply() waits for the worker itself
+
+TEST_F(ProcessPool, who_waits_in_apply_hears_how_its_worker_ended) {
+    Pool pool(1);
+    for (const int ms : {0, 1, 30}) {
+        try {
+            pool.apply(
+                [](int n) {
+                    ::poll(nullptr, 0, n);
+                    ::raise(SIGKILL);
+                },
+                ms);
+            FAIL();
+        } catch (const WorkerDied& e) {
+            EXPECT_EQ(e.exitcode(), -SIGKILL);
+        }
+        EXPECT_EQ(pool.apply(square, 3), 9);
+    }
+    EXPECT_THROW(pool.apply([] { throw std::out_of_range("late"); }), std::out_of_range);
+}
+
+TEST_F(ProcessPool, terminate_ends_who_waits_in_apply) {
+    Pool pool(1);
+    Event begun;
+    std::thread waiting([&] {
+        EXPECT_THROW(pool.apply(
+                         [](Event e) {
+                             e.set();
+                             ::pause();
+                         },
+                         begun),
+                     CancelledError);
+    });
+    begun.wait();
+    pool.terminate();
+    waiting.join();
+}
+
+TEST_F(ProcessPool, who_is_cancelled_leaves_apply_and_the_task_goes_on) {
+    Pool pool(1);
+    Event begun, go, done;
+    std::atomic<wait::Agent*> agent{nullptr};
+    std::thread waiting([&] {
+        agent = &wait::current_agent();
+        EXPECT_THROW(pool.apply(
+                         [](Event b, Event g, Event d) {
+                             b.set();
+                             g.wait();
+                             d.set();
+                         },
+                         begun, go, done),
+                     CancelledError);
+        EXPECT_EQ(pool.statistics().handed_out, 1U);
+    });
+    begun.wait();
+    agent.load()->cancel();
+    waiting.join();
+    go.set();
+    EXPECT_TRUE(done.wait());
+    EXPECT_EQ(pool.apply(square, 4), 16);
+}
+
+void stop_and_wait(int pid) {
+    ::kill(pid, SIGSTOP);
+    for (std::string line; line.find(") T") == std::string::npos;) {
+        std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
+        if (!std::getline(stat, line)) break;
+    }
+}
+
+TEST_F(ProcessPool, who_waits_in_apply_gets_the_answer_of_whoever_took_the_task_over) {
+    Pool pool(2);
+    // Quick ones first: many are handed out ahead then.
+    for (const int n : pool.map(square, std::views::iota(0, 4000), 1)) ASSERT_GE(n, 0);
+    for (const std::size_t who : {0U, 1U}) {
+        std::vector<int> pids;
+        while ((pids = pool.pids()).size() < 2) ::poll(nullptr, 0, 1);
+        for (const int pid : pids) stop_and_wait(pid);
+        std::thread waiting([&] { EXPECT_EQ(pool.apply(square, 5), 25); });
+        while (pool.statistics().handed_out < 1) std::this_thread::yield();
+        std::vector<AsyncResult<int>> behind;
+        for (int i = 0; i < 3000; ++i) behind.push_back(pool.apply_async(square, std::tuple(i)));
+        ::kill(pids[who], SIGCONT);
+        // The one that is stopped keeps the task that it has if that is the only one.
+        PoolStatistics now = pool.statistics();
+        for (; now.handed_out > 1 || now.waiting > 0; now = pool.statistics()) ::poll(nullptr, 0, 1);
+        if (now.handed_out == 0) waiting.join();
+        ::kill(pids[1 - who], SIGCONT);
+        for (auto& one : behind) EXPECT_GE(one.get(60s), 0);
+        if (waiting.joinable()) waiting.join();
+    }
+    EXPECT_EQ(pool.statistics().died, 0U);
+}
+
+TEST_F(ProcessPool, many_threads_apply_and_submit_at_the_same_time) {
+    Pool pool(2);
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 3; ++t)
+        threads.emplace_back([&pool, t] {
+            std::vector<AsyncResult<int>> later;
+            for (int i = 0; i < testing::by_tier(300, 3'000, 30'000); ++i) {
+                if (i % 3 == t) later.push_back(pool.apply_async(square, std::tuple(i)));
+                ASSERT_EQ(pool.apply(square, i % 100), (i % 100) * (i % 100));
+            }
+            for (auto& one : later) EXPECT_GE(one.get(60s), 0);
+        });
+    for (auto& one : threads) one.join();
+    EXPECT_EQ(pool.statistics().handed_out, 0U);
 }
 
 TEST_F(ProcessPool, callbacks_run_before_the_result_is_ready) {

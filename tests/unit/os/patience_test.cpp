@@ -44,12 +44,12 @@ TEST_F(PatienceOf, what_comes_meanwhile_is_found_and_patience_stays) {
     unsigned asked = 0;
     EXPECT_TRUE(patience.look(false, [&] { return ++asked == 100; }));
     EXPECT_EQ(asked, 100U);
-    EXPECT_EQ(patience.budget_ns_for_test(), Patience::most_ns);
+    EXPECT_EQ(patience.budget_ns_for_test(), Patience::first_ns);
 }
 
 TEST_F(PatienceOf, a_look_ends_when_its_time_is_over) {
-    EXPECT_EQ(asked_in_vain(std::chrono::nanoseconds(Patience::most_ns / 3)), 1U + 3U);
-    EXPECT_EQ(asked_in_vain(std::chrono::nanoseconds(Patience::most_ns / 2)), 1U + 1U) << "half the patience";
+    EXPECT_EQ(asked_in_vain(std::chrono::nanoseconds(Patience::first_ns / 3)), 1U + 3U);
+    EXPECT_EQ(asked_in_vain(std::chrono::nanoseconds(Patience::first_ns / 2)), 1U + 1U) << "half the patience";
 }
 
 TEST_F(PatienceOf, it_is_lost_by_vain_looks_and_tried_again_once_in_a_while) {
@@ -63,8 +63,17 @@ TEST_F(PatienceOf, a_short_sleep_brings_it_back_and_a_long_one_does_not) {
     patience.learn(Patience::worth_ns);
     EXPECT_EQ(asked_in_vain(), 1U);
     patience.learn(Patience::worth_ns - 1);
-    EXPECT_EQ(patience.budget_ns_for_test(), Patience::most_ns);
     EXPECT_GT(asked_in_vain(), 1U);
+}
+
+// Else two that wake each other would never meet: each sleeps when the other comes.
+TEST_F(PatienceOf, after_a_short_sleep_it_looks_for_as_long_as_that_was) {
+    EXPECT_EQ(asked_in_vain(std::chrono::nanoseconds(Patience::first_ns)), 2U);
+    patience.learn(3 * Patience::first_ns);
+    EXPECT_EQ(patience.budget_ns_for_test(), 3 * Patience::first_ns);
+    EXPECT_EQ(asked_in_vain(std::chrono::nanoseconds(Patience::first_ns)), 1U + 3U);
+    patience.learn(1);
+    EXPECT_EQ(patience.budget_ns_for_test(), Patience::first_ns) << "and never for less than the first time";
 }
 
 TEST_F(PatienceOf, while_others_want_the_core_it_rests_each_time_longer) {
@@ -73,7 +82,28 @@ TEST_F(PatienceOf, while_others_want_the_core_it_rests_each_time_longer) {
         for (int i = 0; i < rest; ++i) ASSERT_EQ(asked_in_vain(1ms), 1U) << i << " of " << rest;
         EXPECT_EQ(asked_in_vain(1ms), 2U);
     }
-    EXPECT_EQ(patience.budget_ns_for_test(), Patience::most_ns) << "that was not in vain, only too early";
+    EXPECT_EQ(patience.budget_ns_for_test(), Patience::first_ns) << "that was not in vain, only too early";
+}
+
+TEST_F(PatienceOf, who_has_found_much_rests_for_a_few_looks_alone) {
+    for (unsigned i = 0; i < Patience::found_much; ++i) {
+        unsigned asked = 0;
+        ASSERT_TRUE(patience.look(false, [&] { return ++asked == 2; }));
+    }
+    EXPECT_EQ(asked_in_vain(1ms), 2U);
+    for (unsigned i = 0; i < Patience::few; ++i) ASSERT_EQ(asked_in_vain(1ms), 1U) << i;
+    EXPECT_EQ(asked_in_vain(1ms), 2U);
+    for (int i = 0; i < 256; ++i) ASSERT_EQ(asked_in_vain(1ms), 1U) << i << ": nothing was found in between";
+}
+
+TEST_F(PatienceOf, an_eager_one_looks_as_long_and_as_often_at_first) {
+    Patience eager{Patience::Pace::eager};
+    unsigned asked = 0;
+    EXPECT_FALSE(eager.look(false, [&] {
+        if (asked++ > 0) clock.advance(std::chrono::nanoseconds(Patience::first_ns / 10));
+        return false;
+    }));
+    EXPECT_EQ(asked, 1U + 10U);
 }
 
 TEST_F(PatienceOf, nobody_looks_while_more_are_known_to_run_than_there_are_cores) {
