@@ -32,6 +32,10 @@ struct Start {
 
 CargoWriter make_preparation(const ChildOptions& options, Entry entry);
 
+/// All that run_child() does but the entry and the end, for nothing: so that in a copy of this process static objects exist, functions of
+/// libraries are bound, and memory is touched. Leaves this process as it is.
+void rehearse() noexcept;
+
 /// Does what the process is for and ends it. `lifeline`: see os::Lifeline.
 [[noreturn]] void run_child(Start start, bool by_fork);
 

@@ -300,12 +300,10 @@ bool is_whole(const Start& start, ssize_t got, std::size_t fds) noexcept {
            fds == h.fd_count + std::size_t{h.in_memfd} + h.has_out + h.has_err;
 }
 
-// In the child, first. What is open by this for ever; nothing where there is no /proc.
-os::Fd settle() {
+// In the child, first. `watch` stays open for ever; it is none where there is no /proc.
+void settle(os::Fd& watch) {
     os::lead_process_group();
-    os::Fd watch;
-    os::Lifeline::die_with(ChildFds::lifeline, watch);
-    return watch;
+    if (watch && os::Lifeline::arm(watch) != 0) watch.reset();
 }
 
 // In the child, with nothing but the packet.
@@ -338,11 +336,12 @@ os::Fd settle() {
 }
 
 // In the child that is made ahead.
-[[noreturn]] void become_spare(os::Fd socket) {
-    os::Fd watch = settle();
+[[noreturn]] void become_spare(os::Fd socket, os::Fd watch) {
+    settle(watch);
     int keep[] = {watch.get(), socket.get()};
     std::sort(std::begin(keep), std::end(keep));
     os::close_all_but(keep);
+    rehearse(); // the copies of pages that this makes are not made when it counts
     Start start;
     std::vector<os::Fd> fds;
     const ssize_t got = receive_start(socket.get(), start, fds);
@@ -367,6 +366,7 @@ void run_zygote() {
     const iovec greeting{const_cast<Hello*>(&hello), sizeof hello};
     if (os::send_packet(ChildFds::commands, {&greeting, 1}, {}) != 0 || hello.threads > 1) os::exit_now(1);
     os::set_kernel_thread_name("sennit-zygote");
+    rehearse();
 
     Made made;
     std::vector<os::Fd> fds;
@@ -391,12 +391,17 @@ void run_zygote() {
         }
         if (answer.error == 0) {
             pid_t pid = -1;
+            os::Fd watch;
+            os::Lifeline::open_watch(ChildFds::lifeline, watch); // here: in a child /proc would have to be made first
             answer.error = os::fork_sibling(pid, pidfd, is_order ? &page->spare : &page->made);
             if (answer.error == 0 && pid == 0) {
                 os::unmap(page, os::page_bytes());
-                if (!is_order) become_child(start, fds, settle());
-                pair.there.reset();
-                become_spare(std::move(pair.here));
+                if (is_order) {
+                    pair.there.reset();
+                    become_spare(std::move(pair.here), std::move(watch));
+                }
+                settle(watch);
+                become_child(start, fds, std::move(watch));
             }
             if (answer.error == 0) answer.pid = pid;
             FAULT_POINT("zygote.cloned");

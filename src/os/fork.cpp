@@ -231,18 +231,30 @@ int Lifeline::read_end() {
     return it.read_end.get();
 }
 
-int Lifeline::die_with(int read_end, Fd& watch) noexcept {
+int Lifeline::open_watch(int read_end, Fd& watch) noexcept {
     char path[40];
     std::snprintf(path, sizeof path, "/proc/self/fd/%d", read_end);
     // Opened anew: who is sent the signal belongs to the opening, which siblings would share.
     Fd own(::open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
     if (!own) return errno;
+    watch = std::move(own);
+    return 0;
+}
+
+int Lifeline::arm(const Fd& watch) noexcept {
     const pid_t me = ::getpid();
-    if (::fcntl(own.get(), F_SETOWN, ::getpgrp() == me ? -me : me) != 0 || ::fcntl(own.get(), F_SETSIG, SIGKILL) != 0 ||
-        ::fcntl(own.get(), F_SETFL, O_NONBLOCK | O_ASYNC) != 0)
+    if (::fcntl(watch.get(), F_SETOWN, ::getpgrp() == me ? -me : me) != 0 ||
+        ::fcntl(watch.get(), F_SETSIG, SIGKILL) != 0 || ::fcntl(watch.get(), F_SETFL, O_NONBLOCK | O_ASYNC) != 0)
         return errno;
-    pollfd end{own.get(), 0, 0};
-    if (::poll(&end, 1, 0) == 1 && (end.revents & POLLHUP) != 0) ::kill(::getpid(), SIGKILL); // it ended before that
+    pollfd end{watch.get(), 0, 0};
+    if (::poll(&end, 1, 0) == 1 && (end.revents & POLLHUP) != 0) ::kill(me, SIGKILL); // it ended before that
+    return 0;
+}
+
+int Lifeline::die_with(int read_end, Fd& watch) noexcept {
+    Fd own;
+    if (const int error = open_watch(read_end, own); error != 0) return error;
+    if (const int error = arm(own); error != 0) return error;
     watch = std::move(own);
     return 0;
 }

@@ -61,6 +61,10 @@ class Lifeline {
     /// if it leads one; at once, if that has ended. 0 or an errno.
     /// The descriptor that must stay open for that is left in `watch`.
     static int die_with(int read_end, Fd& watch) noexcept;
+    /// The two steps of that, of which the first may be done by who makes the child: an opening of the pipe for one process alone,
+    static int open_watch(int read_end, Fd& watch) noexcept;
+    /// and in the child what it dies by.
+    static int arm(const Fd& watch) noexcept;
 };
 
 /// Says on stderr, once, that threads exist which a fork does not copy; `who` forks.
