@@ -153,7 +153,6 @@ int fork_sibling(pid_t& pid, Fd& pidfd, volatile pid_t* shared_pid) noexcept {
         args.child_tid = reinterpret_cast<std::uintptr_t>(libc.number);
     }
     if (const int refused = FAULT_POINT_ERROR("zygote.clone"); refused != 0) return refused;
-    run_handlers_before_fork();
     const long result = clone_sibling(args);
     if (result == 0) {
         if (libc.list != nullptr) ::syscall(SYS_set_robust_list, libc.list, libc.list_bytes);
@@ -161,7 +160,6 @@ int fork_sibling(pid_t& pid, Fd& pidfd, volatile pid_t* shared_pid) noexcept {
         pid = 0;
         return 0;
     }
-    run_handlers_in_parent();
     if (result < 0) return static_cast<int>(-result);
     pid = static_cast<pid_t>(result);
     pidfd.reset(descriptor);

@@ -162,13 +162,8 @@ namespace {
 // Once more what libc was told: fork_sibling() can't go through libc. Only grows.
 struct ForkHandlers {
     static constexpr std::size_t most = 64;
-    struct One {
-        void (*before)() noexcept;
-        void (*in_parent)() noexcept;
-        void (*in_child)() noexcept;
-    };
     BriefMutex mutex;
-    One all[most]{};
+    void (*in_child[most])() noexcept {};
     std::size_t count = 0;
 };
 constinit ForkHandlers fork_handlers;
@@ -179,25 +174,15 @@ int at_fork(void (*before)() noexcept, void (*in_parent)() noexcept, void (*in_c
     const BriefGuard guard(fork_handlers.mutex);
     if (fork_handlers.count == ForkHandlers::most) return ENOMEM;
     if (const int error = ::pthread_atfork(before, in_parent, in_child); error != 0) return error;
-    fork_handlers.all[fork_handlers.count++] = {before, in_parent, in_child};
+    fork_handlers.in_child[fork_handlers.count++] = in_child;
     return 0;
 }
 
 int after_fork_in_child(void (*hook)() noexcept) noexcept { return at_fork(nullptr, nullptr, hook); }
 
-void run_handlers_before_fork() noexcept {
-    for (std::size_t i = fork_handlers.count; i-- > 0;)
-        if (fork_handlers.all[i].before != nullptr) fork_handlers.all[i].before();
-}
-
-void run_handlers_in_parent() noexcept {
-    for (std::size_t i = 0; i < fork_handlers.count; ++i)
-        if (fork_handlers.all[i].in_parent != nullptr) fork_handlers.all[i].in_parent();
-}
-
 void run_handlers_in_child() noexcept {
     for (std::size_t i = 0; i < fork_handlers.count; ++i)
-        if (fork_handlers.all[i].in_child != nullptr) fork_handlers.all[i].in_child();
+        if (fork_handlers.in_child[i] != nullptr) fork_handlers.in_child[i]();
 }
 
 void yield_core() noexcept {

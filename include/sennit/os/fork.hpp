@@ -27,7 +27,7 @@ int fork_child(pid_t& pid, ChildProcess& child) noexcept;
 /// errno; `pid` is 0 in the child. The kernel writes the child's number to `shared_pid` before the child runs: in memory that others
 /// map, it is there even if this process is killed in the same moment.
 ///
-/// Of what pthread_atfork() knows, at_fork()'s handlers run and no others: libc's fork() can't do this.
+/// Of what pthread_atfork() knows, at_fork()'s handlers of the child run and no others: libc's fork() can't do this.
 /// Source    clone(2), CLONE_PARENT.
 int fork_sibling(pid_t& pid, Fd& pidfd, volatile pid_t* shared_pid) noexcept;
 
