@@ -20,7 +20,7 @@ namespace sennit::testing {
 // The mapping: a Head, then 1 + workers pages of a count and the entries.
 struct LedgerPage::Memory {
     std::uint64_t capacity;
-    std::atomic<std::uint64_t> used; // release: what is below it is complete; meets the acquire in history()
+    std::atomic<std::uint64_t> used; // entries that somebody has taken; each is complete once it has its kind
     LedgerEntry* entries() noexcept { return reinterpret_cast<LedgerEntry*>(this + 1); }
 };
 
@@ -49,10 +49,17 @@ void* map(int fd, std::size_t bytes) {
 
 void LedgerPage::append(LedgerEntry::Kind kind, std::uint64_t id, std::uint64_t hash, std::uint32_t detail,
                         std::int64_t pid) {
-    const std::uint64_t n = memory_->used.load(std::memory_order_relaxed); // this process alone writes it
-    if (n == memory_->capacity) throw std::length_error("Ledger: the page is full; give it more entries_per_page");
-    memory_->entries()[n] = {kind, detail, id, hash, pid != 0 ? pid : ::getpid(), now_ns()};
-    memory_->used.store(n + 1, std::memory_order_release);
+    // relaxed: it hands out places, nothing else.
+    const std::uint64_t n = memory_->used.fetch_add(1, std::memory_order_relaxed);
+    if (n >= memory_->capacity) throw std::length_error("Ledger: the page is full; give it more entries_per_page");
+    LedgerEntry& entry = memory_->entries()[n];
+    entry.detail = detail;
+    entry.id = id;
+    entry.hash = hash;
+    entry.pid = pid != 0 ? pid : ::getpid();
+    entry.at_ns = now_ns();
+    // release: the entry is complete; meets the acquire in history().
+    std::atomic_ref(entry.kind).store(kind, std::memory_order_release);
 }
 
 Ledger::Ledger(std::size_t workers, std::size_t entries_per_page) {
@@ -60,9 +67,11 @@ Ledger::Ledger(std::size_t workers, std::size_t entries_per_page) {
     bytes_ = sizeof(Head) + (1 + workers) * page_bytes;
     fd_ = ::memfd_create("sennit-ledger", 0);
     if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "Ledger: memfd_create");
-    if (const int error = ::posix_fallocate(fd_, 0, static_cast<off_t>(bytes_)); error != 0) {
+    // Sparse: what is never written takes no memory, and almost all of it never is.
+    if (::ftruncate(fd_, static_cast<off_t>(bytes_)) != 0) {
+        const int error = errno;
         ::close(fd_);
-        throw std::system_error(error, std::generic_category(), "Ledger: posix_fallocate");
+        throw std::system_error(error, std::generic_category(), "Ledger: ftruncate");
     }
     try {
         memory_ = map(fd_, bytes_);
@@ -107,9 +116,12 @@ LedgerHistory Ledger::history() const {
     LedgerHistory history;
     for (std::size_t i = 0; i < static_cast<Head*>(memory_)->pages; ++i) {
         const LedgerPage p = page(i);
-        // acquire: meets the release in append().
-        const std::uint64_t used = p.memory_->used.load(std::memory_order_acquire);
-        history.entries.insert(history.entries.end(), p.memory_->entries(), p.memory_->entries() + used);
+        // relaxed: an entry beyond it was begun after we looked.
+        const std::uint64_t used = std::min(p.memory_->used.load(std::memory_order_relaxed), p.memory_->capacity);
+        for (LedgerEntry *entry = p.memory_->entries(), *end = entry + used; entry != end; ++entry)
+            // acquire: meets the release in append(). None: who wrote it has died over it, or is about to.
+            if (std::atomic_ref(entry->kind).load(std::memory_order_acquire) != LedgerEntry::Kind::none)
+                history.entries.push_back(*entry);
     }
     std::sort(history.entries.begin(), history.entries.end(),
               [](const LedgerEntry& a, const LedgerEntry& b) { return a.at_ns < b.at_ns; });

@@ -1,6 +1,6 @@
 // Who did what in which process, in memory that outlives every one of them, and a checker of what must hold of it.
 //
-// Each worker has a page of its own, to which it alone appends; the parent notes what became of each job:
+// Each worker appends to a page, best one of its own; the parent notes what became of each job:
 //
 //     Ledger ledger(4);                                              // pages 1 ... 4, and 0 for the parent
 //     worker:  page.started(id, attempt);  ...  page.finished(id, hash);  publish();  page.published(id);
@@ -67,7 +67,7 @@ class Ledger {
         other        // anything else: cancelled, broken pool, ...
     };
 
-    /// Throws std::system_error when there is no memory for it.
+    /// What is never written takes no memory. Throws std::system_error when there are no descriptors left for it.
     explicit Ledger(std::size_t workers, std::size_t entries_per_page = 4096);
     /// The same ledger in another program: `fd` was inherited from it.
     static Ledger attach(int fd);
@@ -75,7 +75,7 @@ class Ledger {
     Ledger& operator=(Ledger&&) = delete;
     ~Ledger();
 
-    /// 1 ... workers. One process at a time writes to a page; a worker that is started anew may go on with the old one.
+    /// 1 ... workers. Several processes may write to one; a worker that is started anew may go on with the old one.
     [[nodiscard]] LedgerPage page(std::size_t worker) const;
     /// Without close-on-exec.
     [[nodiscard]] int fd() const noexcept { return fd_; }

@@ -2,6 +2,8 @@
 
 #include <csignal>
 #include <gmock/gmock.h>
+#include <map>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -175,6 +177,32 @@ TEST(Ledger, says_when_a_page_is_full_and_when_there_is_none) {
     EXPECT_THROW(ledger.page(1).started(3), std::length_error);
     EXPECT_THROW(static_cast<void>(ledger.page(2)), std::out_of_range);
     EXPECT_EQ(ledger.history().entries.size(), 2u);
+}
+
+TEST(Ledger, takes_memory_for_what_is_written_alone) {
+    Ledger ledger(500, 1'000'000); // 20 GB, if they were all written
+    for (std::uint64_t id = 0; id < 10'000; ++id) ledger.page(7).started(id);
+    struct stat about {};
+    ASSERT_EQ(::fstat(ledger.fd(), &about), 0);
+    EXPECT_GT(about.st_size, 20'000'000'000);
+    EXPECT_LT(about.st_blocks * 512, 8'000'000);
+    EXPECT_EQ(ledger.history().entries.size(), 10'000U);
+}
+
+TEST(Ledger, loses_nothing_when_several_processes_write_to_one_page) {
+    Ledger ledger(1, 40'000);
+    pid_t children[4];
+    for (pid_t& child : children)
+        if ((child = ::fork()) == 0) {
+            for (std::uint64_t id = 0; id < 10'000; ++id) ledger.page(1).started(id);
+            ::_exit(0);
+        }
+    for (const pid_t child : children) ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+    const LedgerHistory history = ledger.history();
+    EXPECT_EQ(history.entries.size(), 40'000U);
+    std::map<std::int64_t, std::uint64_t> sums;
+    for (const auto& e : history.entries) sums[e.pid] += e.id;
+    for (const pid_t child : children) EXPECT_EQ(sums[child], 10'000U * 9'999 / 2);
 }
 
 } // namespace
