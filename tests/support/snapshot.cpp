@@ -3,6 +3,7 @@
 #include "test_loop.hpp"
 #include "tier.hpp"
 
+#include <sennit/multiprocessing/child.hpp>
 #include <sennit/wait/registry.hpp>
 
 #include <cctype>
@@ -111,10 +112,16 @@ Snapshot Snapshot::take() {
         if (stat.state == '?' || stat.state == 'X' || stat.state == 'Z') continue; // it is being taken off the list
         s.items_["thread " + tid] = stat.name;
     }
+    // While the zygote lives, one child that it has made ahead may sleep beside it; a second one is a leak.
+    bool spare = multiprocessing::detail::forkserver_pid() != 0;
+    const std::string zygote = std::to_string(multiprocessing::detail::forkserver_pid());
     for (const auto& pid : names_in("/proc")) {
         if (!is_number(pid)) continue;
         const Stat stat = read_stat("/proc/" + pid + "/stat");
-        if (stat.parent == me) s.items_["child " + pid] = stat.name + (stat.state == 'Z' ? " (zombie)" : "");
+        if (stat.parent == me && spare && stat.name == "sennit-zygote" && stat.state != 'Z' && pid != zygote)
+            spare = false;
+        else if (stat.parent == me)
+            s.items_["child " + pid] = stat.name + (stat.state == 'Z' ? " (zombie)" : "");
     }
     {
         std::ifstream maps("/proc/self/maps");
