@@ -24,17 +24,13 @@ constexpr bool pooled = true;
 constexpr std::size_t line = 64; // a block of a whole line is on one
 // Those of 64, 128, 192 and 256 bytes begin on a line.
 constexpr std::size_t sizes[] = {64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256};
-constexpr std::size_t kinds = std::size(sizes);
-static_assert(sizes[(65 - 49) / 16] == 80 && sizes[(80 - 49) / 16] == 80 && sizes[(256 - 49) / 16] == 256);
+constexpr std::size_t kinds = detail::memory_kinds;
+static_assert(kinds == std::size(sizes) && sizes[detail::memory_kind_of(65)] == 80 &&
+              sizes[detail::memory_kind_of(80)] == 80 && sizes[detail::memory_kind_of(256)] == 256);
+using Block = detail::MemoryBlock;
+using detail::Magazine, detail::magazines;
 constexpr std::uint32_t batch = 128;
 constexpr std::size_t first_slab = std::size_t{32} * 1024, largest_slab = std::size_t{32} * 1024 * 1024;
-
-std::size_t kind_of(std::size_t bytes) noexcept { return bytes <= 64 ? 0 : bytes > 256 ? kinds : (bytes - 49) / 16; }
-
-struct Block {
-    Block* next;       // in its batch
-    Block* next_batch; // of the first one of a batch, in the store
-};
 
 /// Batches that no thread has, and the rest of the youngest slab. Never destroyed: futures may live until the very end.
 class Store {
@@ -85,26 +81,15 @@ class Store {
 static_assert(batch * sizes[kinds - 1] <= first_slab);
 constinit Store stores[kinds];
 
-/// A thread's blocks of one size: those it takes and gives, and one full batch, so that no batch goes to and fro.
-struct Magazine {
-    Block* now = nullptr;
-    std::uint32_t count = 0; // in `now`
-    Block* full = nullptr;   // a whole batch, or none
-};
+constinit thread_local bool over = false; // the thread's thread_locals are being destroyed
 
-struct Cache {
-    Magazine of[kinds];
-    bool over = false; // the thread's thread_locals are being destroyed
-};
-constinit thread_local Cache cache;
-
-// Gives the blocks back when the thread ends. Apart from the cache, which has no destructor and so is usable to the end.
+// Gives the blocks back when the thread ends. Apart from the magazines, which have no destructor and so are usable to the end.
 struct Returner {
     bool armed = false;
     ~Returner() {
-        cache.over = true;
+        over = true;
         for (std::size_t k = 0; k < kinds; ++k) {
-            Magazine& m = cache.of[k];
+            Magazine& m = magazines[k];
             if (m.full) stores[k].give_batch(m.full);
             if (m.now) stores[k].give_batch(m.now);
             m = {};
@@ -113,9 +98,14 @@ struct Returner {
 };
 thread_local Returner returner;
 
-// Out of line: so the short ways save no registers.
-[[gnu::noinline]] void* take_slow(std::size_t kind) {
-    Magazine& m = cache.of[kind];
+} // namespace
+
+constinit thread_local Magazine detail::magazines[memory_kinds]{};
+
+// Both out of line: so the short ways save no registers.
+void* TaskMemory::take_slow(std::size_t kind, std::size_t bytes) {
+    if (!pooled) return ::operator new(bytes);
+    Magazine& m = magazines[kind];
     if (m.full) {
         m.now = m.full;
         m.full = nullptr;
@@ -123,55 +113,29 @@ thread_local Returner returner;
         m.now = stores[kind].take_batch(kind);
         returner.armed = true;
     }
-    Block* block = m.now;
+    Block* const block = m.now;
     m.now = block->next;
-    // A batch that a thread left at its end may be shorter; then the count is too large, and the next full one smaller.
-    m.count = batch - 1;
-    if (cache.over && m.now) { // keep nothing that nobody would give back
-        stores[kind].give_batch(m.now);
+    // A batch that a thread left at its end may be shorter; then the room is too small, and the next full one smaller.
+    m.room = 1;
+    if (over) { // keep nothing that nobody would give back
+        if (m.now) stores[kind].give_batch(m.now);
         m = {};
     }
     return block;
 }
 
-[[gnu::noinline]] void give_slow(std::size_t kind) noexcept {
-    Magazine& m = cache.of[kind];
+void TaskMemory::give_slow(std::size_t kind, void* memory) noexcept {
+    if (!pooled) return ::operator delete(memory);
+    Magazine& m = magazines[kind];
+    auto* const block = ::new (memory) Block{nullptr, nullptr};
+    if (over) return stores[kind].give_batch(block);
     returner.armed = true;
-    if (m.full) stores[kind].give_batch(m.full);
-    m.full = m.now;
-    m.now = nullptr;
-    m.count = 0;
-}
-
-[[gnu::noinline]] void give_at_end(std::size_t kind, Block* block) noexcept {
-    block->next = nullptr;
-    stores[kind].give_batch(block);
-}
-
-} // namespace
-
-void* TaskMemory::take(std::size_t bytes) {
-    const std::size_t kind = pooled ? kind_of(bytes) : kinds;
-    if (kind == kinds) return ::operator new(bytes);
-    Magazine& m = cache.of[kind];
-    Block* block = m.now;
-    if (!block) [[unlikely]]
-        return take_slow(kind);
-    m.now = block->next;
-    --m.count;
-    return block;
-}
-
-void TaskMemory::give_back(void* memory, std::size_t bytes) noexcept {
-    const std::size_t kind = pooled ? kind_of(bytes) : kinds;
-    if (kind == kinds) return ::operator delete(memory);
-    Magazine& m = cache.of[kind];
-    auto* block = ::new (memory) Block{m.now, nullptr};
-    if (cache.over) [[unlikely]]
-        return give_at_end(kind, block);
+    if (m.now) { // a whole batch
+        if (m.full) stores[kind].give_batch(m.full);
+        m.full = m.now;
+    }
     m.now = block;
-    if (++m.count >= batch) [[unlikely]]
-        give_slow(kind);
+    m.room = batch - 1;
 }
 
 } // namespace sennit::sync
