@@ -125,10 +125,12 @@ void TaskBase::start(detail::PromiseBase& root, bool eagerly) noexcept {
     EventLoop& l = loop();
     l.agents().add(*this);
     l.set_closer(detail::end_tasks);
-    if (eagerly && EventLoop::running_or_null() == &l)
+    if (eagerly && EventLoop::running_or_null() == &l) {
+        const EventLoop::TurnHidden hidden(l); // who makes it goes on when it waits, not another one
         step(detail::running_task());
-    else
+    } else {
         l.post_from_anywhere(*this);
+    }
 }
 
 std::string TaskBase::name() const {
@@ -265,28 +267,31 @@ void TaskBase::step(const TaskBase* stepping_before) noexcept {
             } catch (...) {
                 error = std::current_exception();
             }
+            threw_ = 1;
             store_error(std::move(error));
             ended_ = 1;
         }
     }
     l.set_stepping(this);
     if (!ended_) sync::detail::coroutine_of(leaf_).resume(); // a root that ends sets ended_, and itself as the leaf
+    // One that yielded has resumed the next one of the turn: this is who ran last.
+    auto& last = static_cast<TaskBase&>(*wait::detail::current);
     l.set_stepping(stepping_before);
     if (start != 0) [[unlikely]]
-        l.ran_since(start, "task", name());
-    const bool ended = ended_;
+        l.ran_since(start, "task", last.name());
+    const bool ended = last.ended_;
     if (ended) {
-        sync::detail::coroutine_of(std::exchange(leaf_, nullptr)).destroy();
-        drop_call();
-        end_locals();
+        sync::detail::coroutine_of(std::exchange(last.leaf_, nullptr)).destroy();
+        if (last.has_call_) last.drop_call();
+        last.end_locals();
     }
     wait::detail::current = outer;
-    if (ended) finish();
+    if (ended) last.finish();
 }
 
 void TaskBase::finish() noexcept {
     State end = State::finished;
-    if (const std::exception_ptr error = stored_error()) end = is_cancelled(error) ? State::cancelled : State::failed;
+    if (threw_) end = is_cancelled(stored_error()) ? State::cancelled : State::failed;
     loop().agents().remove(*this);
     loop().unreserve_timer();
     base::IntrusiveList told;
@@ -411,23 +416,72 @@ std::uint64_t id_of_task(const void* task) noexcept { return static_cast<const T
 
 constexpr wait::WaitSite JoinOp::join_site{"Task", "await", id_of_task};
 
-JoinOp::JoinOp(TaskBase& task) noexcept : Wait(&task, join_site), task_(task) { task.retain(); }
+JoinOp::JoinOp(TaskBase& task, Owns owns) noexcept
+    : Wait(&task, join_site), task_(task), owns_(owns != Owns::if_it_waits) {
+    if (owns == Owns::another) task.retain();
+}
 
-JoinOp::JoinOp(TaskBase* adopted) noexcept : Wait(adopted, join_site), task_(*adopted) {}
-
-JoinOp::~JoinOp() { task_.release(); }
+JoinOp::~JoinOp() {
+    if (owns_) task_.release();
+}
 
 bool JoinOp::try_now(Deadline deadline) {
     if (task_.done() || deadline.is_poll()) return true;
-    const TaskBase* const me = detail::running_task();
-    // Who waits for whom on this loop stands still while this task runs.
-    for (const TaskBase* t = &task_; me; t = &static_cast<JoinOp*>(t->current_wait())->task_) {
-        if (t == me)
-            throw UsageError(t == &task_ ? "a task awaits itself; it would wait for ever"
-                                         : "tasks await each other in a circle; they would wait for ever");
-        if (&t->loop() != &me->loop() || !t->current_wait() || &t->current_wait()->site() != &join_site) break;
+    if (const TaskBase* const me = detail::running_task()) {
+        if (&task_ == me) throw UsageError("a task awaits itself; it would wait for ever");
+        if (closes_circle(*me)) throw UsageError("tasks await each other in a circle; they would wait for ever");
     }
     return false;
+}
+
+// Who awaits whom on this loop stands still while this task runs. Each task awaits one other at most, so those that do are trees, and
+// this task, which does not wait yet, is the root of one: a circle is closed if it awaits a task of its own tree. That is found on the
+// way from that task to its root, and among those of the own tree as well: so both are looked through at the same time, and the
+// shorter one ends the search. Joining trees to larger ones so costs O(log n) for each task, in whatever order; going the way to the
+// root alone makes a long chain quadratic.
+bool JoinOp::closes_circle(const TaskBase& me) const noexcept {
+    const TaskBase* ahead = &task_;
+    const TaskBase* behind = &me;
+    for (;;) {
+        if (ahead->loop_ != me.loop_) return false;
+        ahead = awaited_by(*ahead);
+        if (!ahead) return false;
+        if (ahead == &me) return true;
+        behind = next_awaiting(*behind, me);
+        if (!behind) return false;
+        if (behind == &task_) return true;
+    }
+}
+
+const TaskBase* JoinOp::awaited_by(const TaskBase& t) noexcept {
+    wait::Pause* const w = t.current_wait();
+    return w && &w->site() == &join_site ? &static_cast<JoinOp*>(w)->task_ : nullptr;
+}
+
+// The tree of those who await `all_of`, each before those who await it; nullptr after the last.
+const TaskBase* JoinOp::next_awaiting(const TaskBase& last, const TaskBase& all_of) noexcept {
+    {
+        os::BriefGuard guard(last.mutex());
+        if (const TaskBase* const t = first_awaiting(last, last.observers_)) return t;
+    }
+    for (const TaskBase* t = &last; t != &all_of;) {
+        const JoinOp& op = *static_cast<JoinOp*>(t->current_wait());
+        t = &op.task_;
+        os::BriefGuard guard(t->mutex());
+        const base::ListNode* const next = op.link_.next;
+        if (next == t->observers_) continue;
+        if (const TaskBase* const beside = first_awaiting(*t, next)) return beside;
+    }
+    return nullptr;
+}
+
+// Among the observers of `t` from one on: a task of the same loop that awaits it. Under the lock of `t`.
+const TaskBase* JoinOp::first_awaiting(const TaskBase& t, const base::ListNode* from) noexcept {
+    for (const base::ListNode* n = from; n; n = n->next == t.observers_ ? nullptr : n->next) {
+        const auto* const by = dynamic_cast<const TaskBase*>(static_cast<const TaskObserver*>(n)->awaiting());
+        if (by && by->loop_ == t.loop_ && awaited_by(*by) == &t) return by;
+    }
+    return nullptr;
 }
 
 bool JoinOp::step() noexcept {
@@ -447,6 +501,8 @@ bool JoinOp::step() noexcept {
     arm();
     os::BriefGuard guard(task_.mutex());
     if (task_.done()) return true;
+    if (!owns_) task_.retain();
+    owns_ = true;
     task_.add(link_);
     return false;
 }
@@ -554,7 +610,9 @@ void PromiseBase::tell_task() noexcept {
 }
 
 void PromiseBase::fail_task() noexcept {
-    static_cast<TaskBase&>(*wait::detail::current).store_error(std::current_exception());
+    auto& task = static_cast<TaskBase&>(*wait::detail::current);
+    task.threw_ = 1;
+    task.store_error(std::current_exception());
 }
 
 void throw_awaited_before() {

@@ -540,10 +540,13 @@ void EventLoop::turn(bool may_wait) {
 }
 
 void EventLoop::run_batch(ReadyList& batch) noexcept {
+    batch_ = debug_ ? nullptr : &batch; // in debug mode each is timed by itself
+    batch_stack_ = static_cast<const char*>(__builtin_frame_address(0));
     while (Ready* r = batch.pop_front()) {
         goes_on_left_ = goes_on_at_most;
         r->run(*r);
     }
+    batch_ = nullptr;
 }
 
 void EventLoop::shuffle_ready(std::optional<std::uint64_t> seed) {

@@ -81,6 +81,8 @@ class TaskAgent : public wait::Agent {
     std::uint8_t started_ : 1 = 0;   // the loop's thread alone, as the next two
     std::uint8_t ended_ : 1 = 0;     // the root has
     std::uint8_t has_error_ : 1 = 0; // of a task without a result: it stands in place of Ready::next
+    std::uint8_t threw_ : 1 = 0;     // store_error() has been called
+    std::uint8_t has_call_ : 1 = 0;  // drop_call() is to be called
 };
 } // namespace detail
 
@@ -90,8 +92,8 @@ class TaskBase : public detail::TaskAgent, public loop::TimedReady {
     // ---- for owners of a reference
     void retain() noexcept { references_.fetch_add(1, memory_order_relaxed); } // whoever copies has one already
     void release() noexcept {
-        // acq_rel: what the other owners did is before the destruction.
-        if (references_.fetch_sub(1, memory_order_acq_rel) == 1) last_owner_left();
+        // acquire, acq_rel: what the other owners did is before the destruction. Who is alone needs no locked instruction to know it.
+        if (is_sole_owner() || references_.fetch_sub(1, memory_order_acq_rel) == 1) last_owner_left();
     }
     /// True when the caller's is the last reference. acquire: what former owners did is over.
     [[nodiscard]] bool is_sole_owner() const noexcept { return references_.load(memory_order_acquire) == 1; }
@@ -127,10 +129,20 @@ class TaskBase : public detail::TaskAgent, public loop::TimedReady {
     static void tell_details(const wait::Agent& agent, bool stands_still, wait::AgentDetails& details) noexcept;
 
     // ---- for awaitables: what the task itself does, while it runs
-    /// Lets the others of the loop run once, and then goes on with the coroutine (see sync::detail::continuation_of).
-    void yield(void* continuation) noexcept {
+    /// Lets the others of its loop `l` run once, and then goes on with the coroutine (see sync::detail::continuation_of). Gives what is to be
+    /// resumed now: the next one of this turn, or the noop coroutine, to go back to the loop.
+    [[nodiscard]] std::coroutine_handle<> yield(EventLoop& l, void* continuation) noexcept {
         leaf_ = continuation;
-        loop().post(*this);
+        l.post(*this);
+        loop::Ready* const r = l.next_of_turn();
+        if (!r || r->run != on_run) return std::noop_coroutine();
+        auto& next = static_cast<TaskBase&>(*r);
+        // One that has nothing to do before it goes on.
+        if (!next.started_ || next.current_wait()) return std::noop_coroutine();
+        l.take_next_of_turn();
+        wait::detail::current = &next;
+        l.set_stepping(&next);
+        return sync::detail::coroutine_of(next.leaf_);
     }
     void throw_cancelled() override;
     void unpark(wait::Pause& w) noexcept override;
@@ -192,12 +204,18 @@ static_assert(sizeof(plain<int>) != sizeof(int) || sizeof(TaskBase) == 96);
 /// The wait of `co_await task`.
 class JoinOp final : public wait::Wait {
   public:
-    explicit JoinOp(TaskBase& task) noexcept;
+    /// Whose reference to the task is whose.
+    enum class Owns : std::uint8_t {
+        another,    // one of its own, besides the caller's
+        callers,    // the caller's
+        if_it_waits // none where the task is done already: the caller's lives as long as this
+    };
+    explicit JoinOp(TaskBase& task, Owns owns = Owns::another) noexcept;
     JoinOp(JoinOp&& unbegun) noexcept : JoinOp(unbegun.task_) {}
-    /// With the reference that the caller has.
-    explicit JoinOp(TaskBase* adopted) noexcept;
     ~JoinOp();
     [[nodiscard]] TaskBase& task() const noexcept { return task_; }
+    /// Whether no one else can see the task's result any more.
+    [[nodiscard]] bool is_last() const noexcept { return owns_ && task_.is_sole_owner(); }
     bool try_now(Deadline deadline);
     bool step() noexcept override;
     void finish(wait::Agent& me);
@@ -212,8 +230,13 @@ class JoinOp final : public wait::Wait {
         const wait::Agent* awaiting() const noexcept override { return &op.agent(); }
         JoinOp& op;
     };
+    bool closes_circle(const TaskBase& me) const noexcept;
+    static const TaskBase* awaited_by(const TaskBase& t) noexcept;
+    static const TaskBase* next_awaiting(const TaskBase& last, const TaskBase& all_of) noexcept;
+    static const TaskBase* first_awaiting(const TaskBase& t, const base::ListNode* from) noexcept;
     TaskBase& task_;
     Link link_{*this};
+    bool owns_;
     bool waited_ = false;
     bool handed_on_ = false; // the cancellation that has settled this
 };
@@ -335,7 +358,9 @@ class TaskOfCall final : public TaskState<T> {
   public:
     template <class G, class... Given>
     TaskOfCall(EventLoop& loop, std::string_view name, G&& f, Given&&... args)
-        : TaskState<T>(loop, name), call_(std::forward<G>(f), std::forward<Given>(args)...) {}
+        : TaskState<T>(loop, name), call_(std::forward<G>(f), std::forward<Given>(args)...) {
+        this->has_call_ = 1;
+    }
     ~TaskOfCall() override { drop_call(); }
     void call_and_start(bool eagerly) {
         this->start_with(std::apply([](F& f, Args&... args) { return std::invoke(f, args...); }, call_), eagerly);
@@ -344,12 +369,13 @@ class TaskOfCall final : public TaskState<T> {
   private:
     using Call = std::tuple<F, Args...>;
     void drop_call() noexcept override {
-        if (std::exchange(there_, false)) std::destroy_at(&call_);
+        if (!this->has_call_) return;
+        this->has_call_ = 0;
+        std::destroy_at(&call_);
     }
     union {
         Call call_;
     };
-    bool there_ = true;
 };
 
 template <class C>
@@ -394,7 +420,8 @@ class Task : public TaskRef {
 
     class ResultOp {
       public:
-        explicit ResultOp(Task t) noexcept : op_(std::exchange(t.task_, nullptr)) {}
+        explicit ResultOp(const Task& t) noexcept : op_(t.base(), JoinOp::Owns::if_it_waits) {}
+        explicit ResultOp(Task&& t) noexcept : op_(*std::exchange(t.task_, nullptr), JoinOp::Owns::callers) {}
         bool try_now(Deadline deadline) { return op_.try_now(deadline); }
         T finish(wait::Agent& me) {
             op_.finish(me);
@@ -405,7 +432,7 @@ class Task : public TaskRef {
             else if constexpr (std::is_reference_v<T>)
                 return static_cast<T>(state.slot().value());
             else if constexpr (std::is_copy_constructible_v<T>)
-                return state.is_sole_owner() ? state.slot().take() : state.slot().value();
+                return op_.is_last() ? state.slot().take() : state.slot().value();
             else
                 return state.slot().take();
         }

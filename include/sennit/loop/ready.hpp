@@ -22,6 +22,7 @@ class ReadyList {
         *(first_ ? &last_->next : &first_) = &r;
         last_ = &r;
     }
+    [[nodiscard]] Ready* front() const noexcept { return first_; }
     Ready* pop_front() noexcept {
         Ready* const r = first_;
         if (r) first_ = r->next;

@@ -6,8 +6,12 @@
 #include <sennit/base/exception_group.hpp>
 #include <sennit/sync.hpp>
 
+#include "support/tier.hpp"
+#include <algorithm>
+#include <cstdint>
 #include <gtest/gtest.h>
 #include <memory>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -346,6 +350,213 @@ TEST(Task, a_task_that_awaits_itself_or_in_a_circle_is_told_so) {
         co_await first.async_join();
         EXPECT_THROW(second.result(), UsageError);
         EXPECT_THROW(first.result(), UsageError);
+    });
+}
+
+// Each task awaits the one before it, and all begin to in the order given; the first one waits for `go`, and then awaits the last one.
+struct ChainOfTasks {
+    explicit ChainOfTasks(const std::vector<std::size_t>& order) : tasks(order.size()) {
+        for (const std::size_t i : order) tasks[i] = create_task(link(i));
+    }
+    Coro<> link(std::size_t i) {
+        if (i > 0) {
+            co_await tasks[i - 1];
+            co_return;
+        }
+        co_await go.async_wait();
+        try {
+            co_await tasks.back();
+        } catch (const UsageError&) {
+            ++told;
+        }
+    }
+    Coro<> run_through() {
+        co_await sleep(0s);
+        EXPECT_EQ(told, 0);
+        go.set();
+        co_await tasks.back();
+        EXPECT_EQ(told, 1);
+    }
+    std::vector<Task<>> tasks;
+    sync::Event go;
+    int told = 0;
+};
+
+TEST(Task, a_circle_of_tasks_is_told_to_who_closes_it_in_whatever_order_they_came) {
+    std::vector<std::size_t> order(6);
+    std::iota(order.begin(), order.end(), 0U);
+    run([&]() -> Coro<> {
+        do {
+            ChainOfTasks chain(order);
+            co_await chain.run_through();
+        } while (std::next_permutation(order.begin(), order.end()));
+    });
+}
+
+TEST(Task, a_circle_that_other_tasks_and_callbacks_hang_on_is_found) {
+    run([]() -> Coro<> {
+        sync::Event go;
+        Task<> first, second, third;
+        std::vector<Task<>> others;
+        others.reserve(8);
+        const auto also = [](const Task<>& t) -> Coro<> { co_await t; };
+        second = create_task([&]() -> Coro<> { co_await first; });
+        first = create_task([&]() -> Coro<> {
+            co_await go.async_wait();
+            co_await third;
+        });
+        for (int i = 0; i < 3; ++i) {
+            others.push_back(create_task(also(first)));
+            first.add_done_callback([](const TaskRef&) {});
+            others.push_back(create_task(also(others.back())));
+        }
+        third = create_task([&]() -> Coro<> { co_await second; });
+        others.push_back(create_task(also(third)));
+        co_await sleep(0s);
+        go.set();
+        for (const auto& t : others) co_await t.async_join();
+        for (const auto& t : others) EXPECT_THROW(t.result(), UsageError);
+        for (const auto& t : {first, second, third}) EXPECT_THROW(t.result(), UsageError);
+    });
+}
+
+// The search for circles does not go through the whole chain for each of them: that took minutes.
+TEST(Task, a_chain_of_100000_tasks_that_await_each_other_is_made_soon) {
+    constexpr std::size_t n = testing::sanitized() ? 20'000 : 100'000;
+    std::vector<std::size_t> up(n), halves(n);
+    std::iota(up.begin(), up.end(), 0U);
+    for (std::size_t i = 0; i < n; ++i) halves[i] = i % 2 == 0 ? i / 2 : n - 1 - i / 2; // from both ends to the middle
+    std::vector<std::size_t> mixed = up;
+    for (std::uint64_t i = n - 1, x = 1; i > 0; --i) {
+        x = x * 6364136223846793005U + 1442695040888963407U;
+        std::swap(mixed[i], mixed[(x >> 33) % (i + 1)]);
+    }
+    std::vector<std::size_t> down(up.rbegin(), up.rend());
+    for (const auto* order : {&up, &down, &halves, &mixed})
+        run([&]() -> Coro<> {
+            ChainOfTasks chain(*order);
+            co_await chain.run_through();
+        });
+}
+
+// ---- tasks that yield go on with each other, without the loop
+
+Coro<> yields(std::string& order, char name, int times, int depth) {
+    for (int i = 0; i < times; ++i) {
+        order += name;
+        if (depth > 0)
+            co_await yields(order, name, 1, depth - 1);
+        else
+            co_await sleep(0s);
+    }
+}
+
+TEST(Task, tasks_that_yield_take_turns_from_whatever_depth_and_callbacks_between_them) {
+    for (int depth : {0, 1, 3}) {
+        std::string order, expected;
+        run([&]() -> Coro<> {
+            std::vector<Task<>> tasks;
+            for (int i = 0; i < 4; ++i) {
+                const auto name = static_cast<char>('a' + i);
+                tasks.push_back(create_task(yields(order, name, 3 + i, i % 2 == 0 ? depth : 0)));
+                EventLoop::running().call_soon([&] { order += '.'; });
+            }
+            for (auto& t : tasks) co_await t;
+        });
+        for (int turn = 0; turn < 6; ++turn)
+            for (int i = 0; i < 4; ++i) {
+                const std::size_t levels = static_cast<std::size_t>(i % 2 == 0 ? depth : 0) + 1;
+                if (turn < 3 + i) expected += std::string(levels, static_cast<char>('a' + i));
+                if (turn == 0) expected += '.';
+            }
+        EXPECT_EQ(order, expected);
+    }
+}
+
+Coro<int> deep_yield(int depth, int times) {
+    int sum = 0;
+    for (int i = 0; i < times; ++i) {
+        if (depth == 0)
+            co_await sleep(0s);
+        else
+            sum += co_await deep_yield(depth - 1, 1);
+        ++sum;
+    }
+    co_return sum;
+}
+
+TEST(Task, many_tasks_that_yield_deep_inside_need_no_more_stack_than_one) {
+    constexpr int n = 3'000, depth = 20;
+    run([]() -> Coro<> {
+        std::vector<Task<int>> tasks(n);
+        for (auto& t : tasks) t = create_task(deep_yield(depth, 3));
+        for (auto& t : tasks) EXPECT_EQ(co_await t, 3 * (depth + 1));
+    });
+}
+
+TEST(Task, a_task_that_begins_within_create_task_and_yields_lets_nobody_run_before_its_maker) {
+    std::string order;
+    run([&]() -> Coro<> {
+        const TaskOptions eagerly{.eager_start = true};
+        auto maker = create_task([&]() -> Coro<> {
+            co_await sleep(0s);
+            order += '<';
+            auto eager = create_task(yields(order, 'e', 1, 1), eagerly);
+            order += '>';
+            co_await eager;
+        });
+        auto other = create_task(yields(order, 'o', 2, 0));
+        co_await maker;
+        co_await other;
+    });
+    EXPECT_EQ(order, "o<ee>o");
+}
+
+TEST(Task, one_that_yields_is_cancelled_by_the_next_and_goes_on_with_that) {
+    std::string order;
+    run([&]() -> Coro<> {
+        Task<> first = create_task([&]() -> Coro<> {
+            try {
+                for (;;) co_await yields(order, 'f', 1, 1);
+            } catch (const CancelledError&) {
+                order += 'c';
+                throw;
+            }
+        });
+        auto second = create_task([&]() -> Coro<> {
+            co_await sleep(0s);
+            first.cancel();
+            order += 's';
+            co_await sleep(0s);
+            order += 's';
+        });
+        co_await second;
+        EXPECT_TRUE(first.cancelled());
+    });
+    EXPECT_EQ(order, "ffffscs");
+}
+
+TEST(Task, a_result_stays_with_a_handle_and_survives_the_loss_of_all_of_them) {
+    run([]() -> Coro<> {
+        const auto text = [](bool waits) -> Coro<std::string> {
+            if (waits) co_await sleep(0s);
+            co_return "a text that is longer than what lies in the string";
+        };
+        for (bool waits : {false, true}) {
+            auto task = create_task(text, waits);
+            if (!waits) co_await sleep(0s);
+            const std::string first = co_await task;
+            EXPECT_EQ(co_await task, first);
+            EXPECT_EQ(task.result(), first);
+            Task<std::string> dropped = create_task(text, true);
+            auto drops = create_task([&]() -> Coro<> {
+                dropped = {};
+                co_return;
+            });
+            EXPECT_EQ(co_await dropped, first);
+            co_await drops;
+            EXPECT_EQ(co_await create_task(text, waits), first);
+        }
     });
 }
 
