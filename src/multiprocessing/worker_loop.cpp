@@ -96,13 +96,13 @@ class WorkerLoop {
         if (jobs_.release()) ring_parent(); // who may have waited for room
     }
     template <class There>
-    void sleep_until(There there) noexcept {
+    void sleep_until(There there, std::uint32_t bell = bell_asleep) noexcept {
         if (patience_.look(false, there)) return;
         const std::int64_t began = base::monotonic_ns();
         for (;;) {
-            page_.worker_bell.exchange(bell_asleep, memory_order_acq_rel); // s1; meets the parent's exchange
+            page_.worker_bell.exchange(bell, memory_order_acq_rel); // s1; meets the parent's exchange
             if (there()) break;
-            os::futex_wait_shared(page_.worker_bell, bell_asleep, forever);
+            os::futex_wait_shared(page_.worker_bell, bell, forever);
         }
         page_.worker_bell.store(bell_awake, memory_order_relaxed); // s4: who reads it at worst rings in vain
         patience_.learn(base::monotonic_ns() - began);
@@ -225,7 +225,8 @@ class WorkerLoop {
             std::byte* room = results_.reserve(n);
             if (!room) {
                 ring_parent();
-                sleep_until([&] { return (room = results_.reserve(n)) != nullptr || results_.broken(); });
+                sleep_until([&] { return (room = results_.reserve(n)) != nullptr || results_.broken(); },
+                            bell_for_room);
                 if (!room) return;
             }
             if (n > 0) std::memcpy(room, bytes.data() + sent, n);

@@ -11,7 +11,8 @@
 //   who sleeps   s1 exchange(asleep)   s2 look once more   s3 sleep while it is `asleep`   s4 store(awake)
 //   who rings    r1 publish            r2 exchange(awake)  r3 when it was `asleep`: wake
 // Both exchange the same word (acq_rel): either r2 is before s1, which then sees what r1 published at s2; or s1 is before r2,
-// which then finds `asleep`. The worker sleeps by futex on the bell itself. In the parent the server sleeps in epoll, on an eventfd;
+// which then finds `asleep`. The worker sleeps by futex on the bell itself, `for_room` when it has no room for a result: who has only
+// read results leaves one that waits for jobs alone, and looks by an exchange that changes nothing. In the parent the server sleeps in epoll, on an eventfd;
 // a thread that waits for this worker's next answer itself sleeps by futex on the bell, which says `on_word` then.
 #pragma once
 
@@ -25,7 +26,7 @@
 
 namespace sennit::multiprocessing::detail {
 
-inline constexpr std::uint32_t bell_awake = 0, bell_asleep = 1, bell_on_word = 2;
+inline constexpr std::uint32_t bell_awake = 0, bell_asleep = 1, bell_on_word = 2, bell_for_room = 3;
 inline constexpr std::uint64_t claim_revoked = std::uint64_t{1} << 63;
 
 /// Where a worker stood that was ended by a signal of its own making. Written in the signal handler, read after the death.
@@ -72,9 +73,15 @@ enum class ToParent : std::uint8_t { result = 1, error = 2, ready = 3, refused =
 inline constexpr std::uint8_t record_more = 1; // the next record goes on with this one
 inline constexpr std::uint8_t record_raw = 2;  // the bytes of the results, for the place that the parent has for them
 
-/// Rings the bell of who may sleep by futex on it.
-inline void ring_futex(os::FutexWord& bell) noexcept {
-    if (bell.exchange(bell_awake, memory_order_acq_rel) == bell_asleep) os::futex_wake_shared(bell, 1);
+/// Rings the bell of who may sleep by futex on it. True: it was asleep.
+inline bool ring_futex(os::FutexWord& bell) noexcept {
+    if (bell.exchange(bell_awake, memory_order_acq_rel) == bell_awake) return false;
+    os::futex_wake_shared(bell, 1);
+    return true;
+}
+/// The same for who has made room.
+inline void ring_for_room(os::FutexWord& bell) noexcept {
+    if (bell.fetch_add(0, memory_order_acq_rel) == bell_for_room) ring_futex(bell); // r2
 }
 
 } // namespace sennit::multiprocessing::detail

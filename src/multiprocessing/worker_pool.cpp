@@ -130,7 +130,8 @@ struct PoolWorker {
     // Changed under the lock; without it a hint for something_came().
     atomic<bool> helped{false}; // (7)
     atomic<bool> called_off{false};
-    bool helper_looks = false; // there is a core for that
+    bool helper_looks = false; // the worker is awake, and there is a core for that
+    bool was_asleep = false;   // when it was rung for its last jobs
     bool dropped = false;      // killed by us, for what `reason` says
     bool timed_out = false;    // because its job took too long
     bool revoking = false;
@@ -183,7 +184,7 @@ struct PoolWorker {
         return state == State::ready && !revoking && !dropped && !dead && !outgoing &&
                count() < (one_at_a_time ? 1 : window()) && (most_jobs == 0 || given < most_jobs);
     }
-    void ring() noexcept { ring_futex(page->worker_bell); }
+    bool ring() noexcept { return ring_futex(page->worker_bell); }
     [[nodiscard]] bool is_helped() const noexcept { return helped.load(memory_order_relaxed); } // under the lock
     // Its helper is to give it back (7).
     void call_off() noexcept {
@@ -270,6 +271,15 @@ class AnswerOp final : public SharedWait {
     bool cancelled_ = false;
 };
 
+// Counted up in each child of a fork: what a job costs is too little for a system call. relaxed: changes where there is one thread.
+constinit atomic<std::uint32_t> forks{0};
+
+std::uint32_t count_forks() noexcept {
+    static const int hooked = os::after_fork_in_child([]() noexcept { forks.fetch_add(1, memory_order_relaxed); });
+    static_cast<void>(hooked); // 64 are enough: without it submit() in a fork's child is not refused
+    return forks.load(memory_order_relaxed);
+}
+
 } // namespace
 
 class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_this<WorkerPoolImpl> {
@@ -278,7 +288,10 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
 
   public:
     explicit WorkerPoolImpl(WorkerPoolOptions options)
-        : options_(std::move(options)), own_bell_(os::make_eventfd()), owner_(os::process_id()) {
+        : options_(std::move(options)),
+          own_bell_(os::make_eventfd()),
+          owner_(os::process_id()),
+          owner_forks_(count_forks()) {
         if (const int error = epoll_.add(own_bell_.get(), EPOLLIN, own_bell_tag))
             throw OSError(error, "a pool of processes cannot watch its bell");
     }
@@ -304,7 +317,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
     // ---- the face
 
     void submit(PoolJob& job, bool helps) override {
-        if (!is_owner())
+        if (forks.load(memory_order_relaxed) != owner_forks_)
             throw UsageError(
                 "a pool of processes cannot be used in a fork of the process that made it; make one there");
         {
@@ -548,9 +561,10 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
         // relaxed: the worker at worst rings for the server in vain.
         if (w->page->parent_bell.load(memory_order_relaxed) != bell_awake)
             w->page->parent_bell.store(bell_awake, memory_order_relaxed);
-        static const auto cores = static_cast<std::size_t>(os::process_cpus());
-        w->helper_looks = static_cast<std::size_t>(std::count_if(workers_.begin(), workers_.end(),
-                                                                 [](auto& one) { return one->count() > 0; })) < cores;
+        static const auto cores = os::process_cpus();
+        // Who sleeps is woken while the helper sleeps as well: to look for so long would cost more than it saves.
+        w->helper_looks = !w->was_asleep && std::count_if(workers_.begin(), workers_.end(),
+                                                          [](auto& one) { return one->count() > 0; }) < cores;
     }
     // While the server sleeps: it is to hear of who has something to answer.
     void listen() noexcept {
@@ -560,7 +574,8 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
             // relaxed: nobody but the worker changes it, to `awake`, and then it has rung.
             if (w->page->parent_bell.load(memory_order_relaxed) == bell_asleep) continue;
             w->page->parent_bell.exchange(bell_asleep, memory_order_acq_rel); // s1; meets ring_parent()
-            if (has_news(*w)) ring_self();                                    // s2
+            // s2; and there may be room now that was not there before: the server looks.
+            if (has_news(*w) || w->outgoing || !waiting_.empty()) ring_self();
         }
     }
 
@@ -632,7 +647,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
         }
         w.read_to.store(w.results.position(), memory_order_relaxed); // a hint, for something_came()
         if (any) {
-            if (w.results.release()) w.ring(); // it may wait for room
+            if (w.results.release()) ring_for_room(w.page->worker_bell);
             if (answers > 0) {
                 const std::int64_t each = (now - w.moved_ns) / static_cast<std::int64_t>(answers);
                 w.job_ns = each > 8 * w.job_ns ? each : (3 * w.job_ns + each) / 4;
@@ -821,7 +836,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
             if (options_.task_timeout_ns > 0) w.deadline_ns = w.moved_ns + options_.task_timeout_ns;
         }
         FAULT_POINT("pool.parent.wrote_job");
-        if (w.jobs.publish()) w.ring();
+        w.was_asleep = w.jobs.publish() && w.ring();
         return true;
     }
 
@@ -1221,6 +1236,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
     os::Epoll epoll_;
     os::Fd own_bell_;
     const int owner_;
+    const std::uint32_t owner_forks_;
     std::shared_ptr<WorkerPoolImpl> self_;
     pthread_t thread_{};
     sync::Event ended_;
