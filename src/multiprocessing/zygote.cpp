@@ -260,6 +260,12 @@ pid_t Zygote::pid() noexcept {
     return socket_ ? process_.pid() : 0;
 }
 
+pid_t Zygote::spare_pid() noexcept {
+    const os::MutexGuard guard(mutex_);
+    if (spare_.process) return spare_.process.pid();
+    return spare_ordered_ && page_ != nullptr ? page_->spare : 0;
+}
+
 // ---- the zygote
 
 namespace {

@@ -20,6 +20,8 @@ class Zygote {
     os::ChildProcess start(std::span<const iovec> pieces, std::span<const int> fds);
     void stop() noexcept;
     pid_t pid() noexcept;
+    /// Of the child that was made ahead and is no process of the program's yet, 0 where there is none. For tests.
+    pid_t spare_pid() noexcept;
 
     /// What both map: the kernel writes here who was made.
     struct Page {

@@ -51,6 +51,7 @@ class PoolFaults : public SnapshotTest {
     static void SetUpTestSuite() {
         mp::Pool(1).apply([] {});
     }
+    static void TearDownTestSuite() { mp::detail::stop_forkserver(); }
 };
 class F1WorkersKilled : public PoolFaults {};
 class F2Points : public PoolFaults {};

@@ -3,7 +3,8 @@
 #include "test_loop.hpp"
 #include "tier.hpp"
 
-#include <sennit/multiprocessing/child.hpp>
+#include "multiprocessing/zygote.hpp"
+
 #include <sennit/wait/registry.hpp>
 
 #include <cctype>
@@ -112,17 +113,13 @@ Snapshot Snapshot::take() {
         if (stat.state == '?' || stat.state == 'X' || stat.state == 'Z') continue; // it is being taken off the list
         s.items_["thread " + tid] = stat.name;
     }
-    // While the zygote lives, one child that it has made ahead may sleep beside it; a second one is a leak.
-    bool spare = multiprocessing::detail::forkserver_pid() != 0;
-    const std::string zygote = std::to_string(multiprocessing::detail::forkserver_pid());
     for (const auto& pid : names_in("/proc")) {
         if (!is_number(pid)) continue;
         const Stat stat = read_stat("/proc/" + pid + "/stat");
-        if (stat.parent == me && spare && stat.name == "sennit-zygote" && stat.state != 'Z' && pid != zygote)
-            spare = false;
-        else if (stat.parent == me)
-            s.items_["child " + pid] = stat.name + (stat.state == 'Z' ? " (zombie)" : "");
+        if (stat.parent == me) s.items_["child " + pid] = stat.name + (stat.state == 'Z' ? " (zombie)" : "");
     }
+    // Asked afterwards: the kernel tells its number before it runs.
+    s.items_.erase("child " + std::to_string(multiprocessing::detail::Zygote::get().spare_pid()));
     {
         std::ifstream maps("/proc/self/maps");
         std::string line;
