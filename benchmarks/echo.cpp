@@ -87,8 +87,11 @@ void serve_raw_epoll() {
     }
 }
 
-// Multishot accept; receives are multishot into a ring of provided buffers, or one after the other into a buffer of each connection.
-void serve_raw_uring(bool multishot) {
+// Multishot accept; receives are multishot into a ring of provided buffers, and are sent from there or copied out of it first, as
+// who hands them to a reader must; or one after the other into a buffer of each connection.
+enum class Receives { provided, copied, single };
+void serve_raw_uring(Receives how) {
+    const bool multishot = how != Receives::single;
     constexpr unsigned buffers = 2048, bytes = 2048;
     enum Kind : std::uint64_t { accept, receive, send };
     const int listener = listen_anywhere(false);
@@ -126,7 +129,11 @@ void serve_raw_uring(bool multishot) {
         next(accept, listener, 0,
              [&](io_uring_sqe* e) { ::io_uring_prep_multishot_accept(e, listener, nullptr, nullptr, 0); });
     };
-    std::vector<std::array<char, buffer_bytes>> own(multishot ? 0 : 4096); // by descriptor
+    std::vector<std::array<char, buffer_bytes>> own(how == Receives::provided ? 0 : 4096); // by descriptor
+    const auto give_back = [&](unsigned id) {
+        ::io_uring_buf_ring_add(provided, memory_of(id), bytes, static_cast<unsigned short>(id), mask, 0);
+        ::io_uring_buf_ring_advance(provided, 1);
+    };
     const auto arm_receive = [&](int fd) {
         next(receive, fd, 0, [&](io_uring_sqe* e) {
             if (!multishot) {
@@ -154,9 +161,15 @@ void serve_raw_uring(bool multishot) {
                 if (!more) arm_accept();
                 break;
             case receive:
-                if (entry->res > 0 && !multishot) {
+                if (entry->res > 0 && how != Receives::provided) {
                     const auto length = static_cast<std::size_t>(entry->res);
-                    const char* const from = own[static_cast<std::size_t>(fd)].data();
+                    char* const from = own[static_cast<std::size_t>(fd)].data();
+                    if (multishot) {
+                        const unsigned id = entry->flags >> IORING_CQE_BUFFER_SHIFT;
+                        std::memcpy(from, memory_of(id), length);
+                        give_back(id);
+                        if (!more) arm_receive(fd);
+                    }
                     next(send, fd, 0, [&](io_uring_sqe* e) { ::io_uring_prep_send(e, fd, from, length, 0); });
                 } else if (entry->res > 0) {
                     const unsigned id = entry->flags >> IORING_CQE_BUFFER_SHIFT;
@@ -169,15 +182,9 @@ void serve_raw_uring(bool multishot) {
                     ::close(fd);
                 }
                 break;
-            default: {
-                if (!multishot) {
-                    arm_receive(fd);
-                    break;
-                }
-                const unsigned id = static_cast<unsigned>(entry->user_data >> 32) & 0xffffff;
-                ::io_uring_buf_ring_add(provided, memory_of(id), bytes, static_cast<unsigned short>(id), mask, 0);
-                ::io_uring_buf_ring_advance(provided, 1);
-            }
+            default:
+                if (how == Receives::single) arm_receive(fd);
+                if (how == Receives::provided) give_back(static_cast<unsigned>(entry->user_data >> 32) & 0xffffff);
             }
         }
         ::io_uring_cq_advance(&ring, n);
@@ -277,8 +284,9 @@ void serve_libuv() {
 
 int serve(const std::string& kind) {
     if (kind == "raw-epoll") serve_raw_epoll();
-    if (kind == "raw-io_uring") serve_raw_uring(true);
-    if (kind == "raw-io_uring-single") serve_raw_uring(false);
+    if (kind == "raw-io_uring") serve_raw_uring(Receives::provided);
+    if (kind == "raw-io_uring-copied") serve_raw_uring(Receives::copied);
+    if (kind == "raw-io_uring-single") serve_raw_uring(Receives::single);
     if (kind == "sennit-epoll") serve_sennit("epoll");
     if (kind == "sennit-io_uring") serve_sennit("io_uring");
     if (kind == "asio") serve_asio();
@@ -438,6 +446,7 @@ int main(int argc, char** argv) {
     std::vector<Contender> contenders{
         {"raw epoll (limit)", {self, "--serve", "raw-epoll"}},
         {"raw io_uring, multishot", {self, "--serve", "raw-io_uring"}},
+        {"raw io_uring, multishot, copied", {self, "--serve", "raw-io_uring-copied"}},
         {"raw io_uring, single receives", {self, "--serve", "raw-io_uring-single"}},
         {"sennit coroutines on epoll", {self, "--serve", "sennit-epoll"}},
         {"sennit coroutines on io_uring", {self, "--serve", "sennit-io_uring"}},
