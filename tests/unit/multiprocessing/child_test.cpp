@@ -174,7 +174,7 @@ pid_t make_spare() {
     for (int tries = 0; tries < 20'000; ++tries) {
         for (const pid_t pid : children_of_this_thread())
             if (pid != detail::forkserver_pid()) return pid;
-        ::usleep(1'000);
+        ::usleep(1'000); // layers: allow sleep: a clone in another process tells nobody; this asks until it is there
     }
     return 0;
 }
