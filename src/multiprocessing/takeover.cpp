@@ -86,6 +86,7 @@ constinit Takeover takeover;
 bool takeover_is_pending() noexcept { return takeover.pending; }
 
 const char* program_name() noexcept { return program_invocation_name; }
+const char* program_short_name() noexcept { return program_invocation_short_name; }
 
 } // namespace sennit::multiprocessing::detail
 

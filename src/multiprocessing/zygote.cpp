@@ -314,6 +314,7 @@ void settle(os::Fd& watch) {
 
 // In the child, with nothing but the packet.
 [[noreturn]] void become_child(Start& start, std::vector<os::Fd>& fds, os::Fd watch) {
+    os::set_kernel_thread_name(program_short_name());
     if (!watch && os::parent_id() != start.header.parent)
         os::exit_now(1); // the parent is gone: the zygote's sweep is all there is
     std::size_t next = 0;
@@ -343,6 +344,7 @@ void settle(os::Fd& watch) {
 
 // In the child that is made ahead.
 [[noreturn]] void become_spare(os::Fd socket, os::Fd watch) {
+    os::set_kernel_thread_name("sennit-spare");
     settle(watch);
     int keep[] = {watch.get(), socket.get()};
     std::sort(std::begin(keep), std::end(keep));

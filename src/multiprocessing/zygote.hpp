@@ -72,5 +72,6 @@ inline constexpr const char* child_mark = "--sennit-process";
 /// The program that runs, for its second life; and what it was called.
 inline constexpr const char* this_program = "/proc/self/exe";
 const char* program_name() noexcept;
+const char* program_short_name() noexcept;
 
 } // namespace sennit::multiprocessing::detail

@@ -113,9 +113,12 @@ Snapshot Snapshot::take() {
         if (stat.state == '?' || stat.state == 'X' || stat.state == 'Z') continue; // it is being taken off the list
         s.items_["thread " + tid] = stat.name;
     }
+    int spares = 0;
     for (const auto& pid : names_in("/proc")) {
         if (!is_number(pid)) continue;
         const Stat stat = read_stat("/proc/" + pid + "/stat");
+        // One may wait for the next start as long as there is a zygote.
+        if (stat.parent == me && stat.name == "sennit-spare" && stat.state != 'Z' && ++spares == 1) continue;
         if (stat.parent == me) s.items_["child " + pid] = stat.name + (stat.state == 'Z' ? " (zombie)" : "");
     }
     // Asked afterwards: the kernel tells its number before it runs.

@@ -13,7 +13,7 @@ namespace sennit::testing {
 
 /// A count of everything that can leak, with the names of what there is.
 ///
-/// Counted: open files, threads, children (zombies too), mappings of files and segments (a difference of up to 16 is
+/// Counted: open files, threads, children (zombies too; not the one that the zygote has made ahead), mappings of files and segments (a difference of up to 16 is
 /// none; under a sanitizer they are not compared), files in /dev/shm and the temporary folder that have this process's pid in their
 /// name, coroutine frames of tests, agents, agents that wait.
 class Snapshot {
