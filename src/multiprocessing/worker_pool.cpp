@@ -26,8 +26,8 @@
 //    calls him off: `called_off`, then a ring. Either his s1 comes first, and the ring wakes him, or he sees it in s2. A worker
 //    that is helped is not buried: he gives it back in a moment.
 // 8. A bell is set to `asleep` while the server sleeps, for each worker that has jobs and no helper: by the server, before it
-//    sleeps, and by whoever hands out a job then, or gives a worker back. One without jobs has nothing to ring for; so in a series of
-//    calls that all find their answer by looking nobody touches a bell but the worker.
+//    sleeps, and by whoever hands out a job then, or gives a worker back. One without jobs has nothing to ring for, unless a job waits
+//    for room in its ring; so in a series of calls that all find their answer by looking nobody touches a bell but the worker.
 #include <sennit/multiprocessing/worker_pool.hpp>
 
 #include "multiprocessing/crash_note.hpp"
@@ -570,7 +570,8 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
     void listen() noexcept {
         if (server_awake_.load(memory_order_relaxed)) return; // it goes to sleep under the lock
         for (auto& w : workers_) {
-            if (w->is_helped() || (w->count() == 0 && w->state == State::ready && !w->revoking)) continue;
+            if (w->is_helped() || (w->count() == 0 && w->state == State::ready && !w->revoking && waiting_.empty()))
+                continue;
             // relaxed: nobody but the worker changes it, to `awake`, and then it has rung.
             if (w->page->parent_bell.load(memory_order_relaxed) == bell_asleep) continue;
             w->page->parent_bell.exchange(bell_asleep, memory_order_acq_rel); // s1; meets ring_parent()
