@@ -4,8 +4,10 @@
 
 #include <sennit/sync.hpp>
 
+#include <array>
 #include <numeric>
 #include <stdexcept>
+#include <thread>
 
 namespace sennit {
 namespace {
@@ -314,11 +316,18 @@ TEST_P(Barrier, reset_while_a_round_leaves_breaks_only_those_who_wait_again) {
     constexpr int again = parties / 2;
     Log<int> second;
     std::atomic<int> out{0};
+    std::array<std::atomic<Actor*>, again> early{}; // those who wait again
     start(parties, [&](Actor& me) -> Co<> {
         co_await me.wait(barrier);
-        if (out.fetch_add(1) < again) second.add(co_await end_of(me.wait(barrier)));
+        const auto n = static_cast<std::size_t>(out.fetch_add(1));
+        if (n >= again) co_return;
+        early[n] = &me;
+        second.add(co_await end_of(me.wait(barrier)));
     });
-    wait_until_parked_on(&barrier, again);
+    for (const std::atomic<Actor*>& one : early) {
+        while (!one) std::this_thread::yield();
+        stage.parked(*one, barrier);
+    }
     stage.wake([&](Actor&) -> Co<> {
         barrier.reset();
         co_return;
