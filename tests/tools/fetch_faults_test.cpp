@@ -102,6 +102,52 @@ TEST(FetchKill, in_mid_run_leaves_what_resume_goes_on_with) {
     }
 }
 
+#if defined(SENNIT_FAULT_POINTS)
+// P17: a file has its name only when it is whole and synced.
+TEST(FetchKill, at_each_step_of_a_files_end_leaves_it_whole_or_without_its_name) {
+    constexpr int files = 3; // the last one is so small that it never has a record
+    const auto body = [](int i) { return i < 2 ? file(i) : std::string("small"); };
+    TestServer server([&](const Request& r, Client& c) {
+        const int i = std::atoi(r.path.c_str() + 2);
+        answer_well(r, c, body(i), "\"" + std::to_string(i) + "\"");
+    });
+    std::string urls;
+    for (int i = 0; i < files; ++i) urls += server.url(path_of(i)) + '\n';
+    for (const std::string point : {"written", "synced", "renamed"}) {
+        for (int pass = 1; pass <= files; ++pass) {
+            SCOPED_TRACE(point + ", pass " + std::to_string(pass));
+            Watchdog::kick();
+            const Folder folder;
+            std::ofstream(folder / "urls") << urls;
+            // One after the other, so that the passes before have to do with whole files.
+            const int ended = subprocess::call(
+                {sennit_program, "fetch", "-j1", "-q", "-d", folder / "d", "-i", folder / "urls"},
+                {.extra_env = {{"SENNIT_FAULTS", "download." + point + "=kill@" + std::to_string(pass)}},
+                 .stderr_ = subprocess::DEVNULL});
+            EXPECT_EQ(ended, -SIGKILL);
+            int named = 0;
+            for (int i = 0; i < files; ++i) {
+                const std::string path = folder / ("d" + path_of(i));
+                if (!std::filesystem::exists(path)) continue;
+                ++named;
+                EXPECT_TRUE(content(path) == body(i)) << path;
+            }
+            const bool is_named = point == "renamed";
+            if (point == "written") {
+                EXPECT_LT(named, pass);
+            } else {
+                EXPECT_EQ(named, is_named ? pass : pass - 1);
+            }
+
+            const Ran ran = run_fetch({"--resume", "-d", folder / "d", "-i", folder / "urls"});
+            EXPECT_EQ(ran.status, 0) << ran.err;
+            EXPECT_EQ(names_in(folder / "d").size(), static_cast<std::size_t>(files));
+            for (int i = 0; i < files; ++i) EXPECT_TRUE(content(folder / ("d" + path_of(i))) == body(i));
+        }
+    }
+}
+#endif
+
 // F24: signals once or twice, at a random time.
 TEST(F24FetchSignals, one_or_two_leave_whole_files_and_parts_that_can_be_gone_on_with) {
     constexpr int files = 8;

@@ -412,6 +412,7 @@ bool Downloader::settle_what_is_there(Download& d) {
         return true;
     }
     if (options_.resume && S_ISREG(info.st_mode)) {
+        d.part.remove_leftovers();
         if (d.sha256 == nullptr) {
             report(d, true, true, {}, {});
             forget(d);

@@ -1,6 +1,7 @@
 #include "tools/fetch/finisher.hpp"
 
 #include <sennit/base/errors.hpp>
+#include <sennit/base/fault_point.hpp>
 #include <sennit/os/file.hpp>
 
 #include <algorithm>
@@ -102,6 +103,7 @@ void Finisher::finish(std::vector<Job>& jobs, std::vector<Result>& results) {
     for (std::size_t i = 0; i < jobs.size(); ++i) {
         Result& r = results[i];
         r.number = jobs[i].number;
+        if (!jobs[i].only_check) FAULT_POINT("download.written");
         // So that the fsyncs below do not wait for one file after the other. A hint: they are what counts.
         if (!jobs[i].only_check && jobs.size() > 1 && jobs.size() < many)
             ::sync_file_range(jobs[i].fd.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
@@ -121,7 +123,9 @@ void Finisher::finish(std::vector<Job>& jobs, std::vector<Result>& results) {
         if (job.only_check || r.outcome == Outcome::wrong_hash) {
             if (!job.only_check) ::unlinkat(job.folder, job.part.c_str(), 0);
         } else if (r.outcome == Outcome::done) {
-            if (const int error = synced ? 0 : sync_fd(job.fd.get()); error != 0) {
+            const int error = synced ? 0 : sync_fd(job.fd.get());
+            FAULT_POINT("download.synced");
+            if (error != 0) {
                 fail(r, "synced", error);
                 ::unlinkat(job.folder, job.part.c_str(), 0); // what the disk has of it, nobody knows
             } else if (const int renamed = rename_in(job.folder, job.part, job.name, job.replace); renamed != 0) {
@@ -131,6 +135,7 @@ void Finisher::finish(std::vector<Job>& jobs, std::vector<Result>& results) {
             } else if (std::find(folders.begin(), folders.end(), job.folder) == folders.end()) {
                 folders.push_back(job.folder);
             }
+            FAULT_POINT("download.renamed");
         }
         if (!job.record.empty() && !job.only_check) ::unlinkat(job.folder, job.record.c_str(), 0);
     }

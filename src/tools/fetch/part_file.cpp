@@ -284,4 +284,11 @@ void PartFile::remove() {
     size_ = 0;
 }
 
+void PartFile::remove_leftovers() noexcept {
+    // With a part there is another run, or one that wanted to replace the file: its record is needed.
+    if (::faccessat(folder_.fd(), part_.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT) return;
+    ::unlinkat(folder_.fd(), record_file_.c_str(), 0);
+    ::unlinkat(folder_.fd(), (record_file_ + "~").c_str(), 0);
+}
+
 } // namespace sennit::tools

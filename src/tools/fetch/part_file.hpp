@@ -69,6 +69,8 @@ class PartFile {
     bool keep();
     /// Removes it.
     void remove();
+    /// The file is there whole, under its name: what a run that was killed right after that has left beside it goes.
+    void remove_leftovers() noexcept;
 
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     [[nodiscard]] const std::string& part_name() const noexcept { return part_; }
