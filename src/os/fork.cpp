@@ -240,12 +240,14 @@ int Lifeline::open_watch(int read_end, Fd& watch) noexcept {
 }
 
 int Lifeline::arm(const Fd& watch) noexcept {
+    FAULT_POINT("child.before_death_signal");
     const pid_t me = ::getpid();
     if (::fcntl(watch.get(), F_SETOWN, ::getpgrp() == me ? -me : me) != 0 ||
         ::fcntl(watch.get(), F_SETSIG, SIGKILL) != 0 || ::fcntl(watch.get(), F_SETFL, O_NONBLOCK | O_ASYNC) != 0)
         return errno;
     pollfd end{watch.get(), 0, 0};
     if (::poll(&end, 1, 0) == 1 && (end.revents & POLLHUP) != 0) ::kill(me, SIGKILL); // it ended before that
+    FAULT_POINT("child.looked_for_parent");
     return 0;
 }
 
