@@ -15,7 +15,9 @@
 //    handed out, a number is the expected one. What breaks this is killed, and dies as in 2.
 // 4. Jobs are handed out ahead only to who is quick: so many as take about half a millisecond there, by what the last ones took.
 //    When somebody has nothing to do while jobs wait behind one that turned out slow, they are taken back (claim_revoked).
-// 5. A job is settled once: by whoever takes it out of `held` or `waiting`, under the lock.
+// 5. A job is settled once: by whoever takes it out of `held` or `waiting`, under the lock. One that was cancelled while it ran is
+//    abandoned: its future knows that nothing comes any more. What its worker has not begun is taken back as in 4; if the worker has
+//    begun it and nothing after it, it is killed. No other job can be begun in between: claim_revoked forbids it.
 // 6. Before the server sleeps it says so (server_awake_), then looks at the inbox; who submits puts the job in, then looks whether
 //    the server is awake. The inbox's lock is between: one of the two sees the other. While the server only looks (server_looks_)
 //    whoever submits serves himself as well: the lock is free then, and a hop from core to core is saved.
@@ -325,6 +327,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
             if (closed_.load(memory_order_relaxed)) // its lock orders it
                 throw UsageError("a pool of processes was given a job after close(), shutdown() or terminate()");
             job.number_ = submitted_++;
+            job.pool_ = id_;
             inbox_.push_back(job);
         }
         // seq_cst: meets the server's store, with the inbox's lock between (6). relaxed: hints; whoever comes first hands it out.
@@ -376,6 +379,16 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
         tell(outcomes);
         if (cancelled) wait::current_agent().throw_cancelled();
     }
+
+    void abandon(PoolJob& job) noexcept {
+        {
+            os::MutexGuard guard(mutex_);
+            job.abandoned_ = some_abandoned_ = true;
+        }
+        ring_self();
+    }
+    /// Under which number abandon() finds it.
+    void set_id(std::uint32_t id) noexcept { id_ = id; }
 
     void close() noexcept override {
         {
@@ -501,7 +514,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
             hand_out(outcomes);
             stay = !outcomes.empty() || waiting_.size() != before;
         }
-        if (waits_behind_somebody()) next = std::min(next, base::monotonic_ns() + stuck_ns);
+        if (waits_behind_somebody() || some_abandoned_) next = std::min(next, base::monotonic_ns() + stuck_ns);
         if (retry_start_ns_ > 0) next = std::min(next, retry_start_ns_);
         if (stay || asked_to_stay_.exchange(false, memory_order_acq_rel)) { // meets ring_self()
             server_awake_.store(true, memory_order_seq_cst);
@@ -591,6 +604,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
             if (!w->is_helped()) moved = take_results(*w, outcomes, now) || moved;
             check_time(*w, now);
         }
+        if (some_abandoned_) end_abandoned();
         hand_out(outcomes);
         take_back_what_waits(now);
         dismiss(closed() && waiting_.empty());
@@ -817,7 +831,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
         const bool was_idle = w.count() == 0;
         while (most > 0 && !waiting_.empty() && (w.most_jobs == 0 || w.given < w.most_jobs)) {
             PoolJob& job = *waiting_.pop_front();
-            if (!job.begun_ && !job.begin()) {
+            if (job.abandoned_ || (!job.begun_ && !job.begin())) {
                 outcomes.push_back(outcome(job, Outcome::Kind::dropped));
                 continue;
             }
@@ -956,29 +970,61 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
             if (w->state != State::ready || w->dead || w->dropped || w->revoking || w->outgoing || w->count() < 2)
                 continue;
             if (now - w->moved_ns < stuck_ns) continue;
-            // acq_rel: with the worker's compare-exchange on the same word, either it has begun the next job or we have it back.
-            const std::uint64_t begun = w->page->claim.fetch_or(claim_revoked, memory_order_acq_rel);
-            if (begun < w->first || begun > w->next) {
-                w->kill("what it says of its jobs makes no sense");
-                continue;
-            }
-            if (begun == w->next) { // it has begun them all: it won't look at this any more
-                w->page->claim.store(begun, memory_order_release);
-                continue;
-            }
-            w->revoking = true;
-            if (begun == w->first) w->call_off(); // the job that is waited for runs elsewhere
-            w->revoked_to = w->next;
-            while (w->next > begun) {
-                // From the last to the first, so that they come to wait in their order. Their numbers are not used again.
-                PoolJob& job = *w->slot(--w->next);
-                --w->given;
-                --job.attempt_;
-                job.worker_ = nullptr;
-                waiting_.push_front(job);
-                ++taken_back_;
-            }
+            if (!revoke(*w) || !w->revoking) continue;
             w->job_ns = std::max(w->job_ns, now - w->moved_ns);
+        }
+    }
+
+    // Takes back what the worker has not begun, and it will begin nothing until that is done. False: it is killed for what it says.
+    bool revoke(PoolWorker& w) {
+        // acq_rel: with the worker's compare-exchange on the same word, either it has begun the next job or we have it back.
+        const std::uint64_t begun = w.page->claim.fetch_or(claim_revoked, memory_order_acq_rel);
+        if (begun < w.first || begun > w.next) {
+            w.kill("what it says of its jobs makes no sense");
+            return false;
+        }
+        if (begun == w.next) { // it has begun them all: it won't look at this any more
+            w.page->claim.store(begun, memory_order_release);
+            return true;
+        }
+        w.revoking = true;
+        if (begun == w.first) w.call_off(); // the job that is waited for runs elsewhere
+        w.revoked_to = w.next;
+        while (w.next > begun) {
+            // From the last to the first, so that they come to wait in their order. Their numbers are not used again.
+            PoolJob& job = *w.slot(--w.next);
+            --w.given;
+            --job.attempt_;
+            job.worker_ = nullptr;
+            waiting_.push_front(job);
+            ++taken_back_;
+        }
+        return true;
+    }
+
+    // Workers that run what nobody wants any more are killed (5).
+    void end_abandoned() {
+        some_abandoned_ = false;
+        for (auto& w : workers_) {
+            if (w->state != State::ready || w->dead || w->dropped) continue;
+            bool any = false;
+            for (std::uint64_t n = w->first; n < w->next && !any; ++n) any = w->slot(n)->abandoned_;
+            if (!any) continue;
+            if (w->outgoing) {
+                // Only a part of the last one is there, and it can't be taken back yet. If it is the one that runs, nothing is behind it.
+                // acquire: as in settle_death().
+                const std::uint64_t begun = w->page->claim.load(memory_order_acquire);
+                if (begun == w->next && w->outgoing->abandoned_)
+                    w->kill("its job was cancelled");
+                else
+                    some_abandoned_ = true;
+                continue;
+            }
+            if (!w->revoking && !revoke(*w)) continue;
+            if (w->results.has_more())
+                some_abandoned_ = true; // maybe it is done
+            else if (w->count() > 0 && w->slot(w->next - 1)->abandoned_)
+                w->kill("its job was cancelled");
         }
     }
 
@@ -1065,6 +1111,11 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
         for (; w.first < w.next; ++w.first) {
             PoolJob& job = *w.slot(w.first);
             job.worker_ = nullptr;
+            if (job.abandoned_) {
+                outcomes.push_back(outcome(job, Outcome::Kind::dropped));
+                first = false;
+                continue;
+            }
             if (job.attempt_ <= options_.retries) {
                 waiting_.push_back(job);
                 continue;
@@ -1264,6 +1315,8 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
     std::size_t failed_starts_ = 0; // in a row
     std::int64_t retry_start_ns_ = 0;
     std::uint64_t died_ = 0, taken_back_ = 0;
+    bool some_abandoned_ = false;
+    std::uint32_t id_ = 0;
 
     // The server's own.
     os::Patience patience_;
@@ -1271,9 +1324,54 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
     std::int64_t looked_ns_ = 0;
 };
 
+namespace {
+
+// The pools of this process by number, for jobs that outlive theirs.
+class Pools {
+  public:
+    static Pools& get() noexcept {
+        alignas(Pools) static unsigned char memory[sizeof(Pools)];
+        static auto* const it = ::new (static_cast<void*>(memory)) Pools; // never destroyed
+        return *it;
+    }
+    void add(const std::shared_ptr<WorkerPoolImpl>& pool) {
+        os::MutexGuard guard(mutex_);
+        if (owner_ != os::process_id()) { // a fork: those that it has copied live elsewhere
+            all_.clear();
+            owner_ = os::process_id();
+        }
+        std::erase_if(all_, [](auto& entry) { return entry.second.expired(); });
+        pool->set_id(++last_);
+        all_.emplace(last_, pool);
+    }
+    std::shared_ptr<WorkerPoolImpl> find(std::uint32_t id) {
+        os::MutexGuard guard(mutex_);
+        const auto it = all_.find(id);
+        return it == all_.end() || owner_ != os::process_id() ? nullptr : it->second.lock();
+    }
+
+  private:
+    Pools() {
+        static_cast<void>(os::at_fork([]() SENNIT_NO_TSA noexcept { get().mutex_.lock(); },
+                                      []() SENNIT_NO_TSA noexcept { get().mutex_.unlock(); },
+                                      []() SENNIT_NO_TSA noexcept { get().mutex_.reset_after_fork(); }));
+    }
+    os::Mutex mutex_;
+    std::unordered_map<std::uint32_t, std::weak_ptr<WorkerPoolImpl>> all_;
+    std::uint32_t last_ = 0;
+    int owner_ = 0;
+};
+
+} // namespace
+
+void abandon(PoolJob& job) noexcept {
+    if (const std::shared_ptr<WorkerPoolImpl> pool = Pools::get().find(job.pool_)) pool->abandon(job);
+}
+
 std::shared_ptr<WorkerPool> WorkerPool::make(WorkerPoolOptions options) {
     if (options.processes < 1) throw UsageError("a pool of processes needs at least 1 process, got 0");
     auto pool = std::make_shared<WorkerPoolImpl>(std::move(options));
+    Pools::get().add(pool);
     pool->start();
     return pool;
 }

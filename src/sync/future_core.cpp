@@ -9,7 +9,9 @@
 //    until a3 has linked; or f2 comes first, and a2 sees that it is done.
 // 2. Order: f2 (release) meets done() and a2 (acquire): who sees it done sees the value.
 // 3. Callbacks run once each, in the order in which they came: f3 takes the whole list; later ones find it done.
-// 4. Whoever completes holds a reference until f3 has ended: so the core outlives its own completion.
+// 4. An interruptible future ends once: end() and cancel() change the same word, and the first of them takes `interruptible` away.
+//    After end() nobody can cancel it; after cancel() end() says so, and the value is never stored.
+// 5. Whoever completes holds a reference until f3 has ended: so the core outlives its own completion.
 #include <sennit/sync/future_core.hpp>
 
 #include <sennit/wait/wait_queue.hpp>
@@ -131,13 +133,14 @@ bool FutureCore::cancel() noexcept {
     for (;;) {
         const std::uint32_t status = seen & status_mask;
         if (status == cancelled) return true;
-        if (status != pending) return false;
+        if (status == finished || (status == running && !(seen & interruptible))) return false;
         // release: nothing but the status is told; acquire: the attendants.
-        if (state_.compare_exchange_weak(seen, seen + (cancelled - pending), memory_order_acq_rel,
-                                         memory_order_relaxed))
+        if (state_.compare_exchange_weak(seen, (seen & ~(status_mask | interruptible)) | cancelled,
+                                         memory_order_acq_rel, memory_order_relaxed))
             break;
     }
     if (seen & attended) tell_all();
+    if (seen & interruptible) on_interrupted();
     return true;
 }
 

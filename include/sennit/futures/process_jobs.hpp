@@ -31,8 +31,9 @@ class PoolTask final : public sync::FutureState<T>, public PoolJob {
 
   public:
     PoolTask() : Base(2) {} // the future's and the pool's
-    bool begin() noexcept override { return Base::start(); }
+    bool begin() noexcept override { return Base::start_interruptible(); }
     void settle(CargoReader& in) noexcept override {
+        if (!Base::end()) return; // cancelled meanwhile
         try {
             if constexpr (std::is_void_v<T>)
                 Base::emplace();
@@ -44,15 +45,16 @@ class PoolTask final : public sync::FutureState<T>, public PoolJob {
         Base::finish();
     }
     void fail(const std::exception_ptr& error) noexcept override {
+        if (!Base::end()) return;
         Base::set_error(error);
         Base::finish();
     }
     void cancel() noexcept override {
-        if (Base::cancel()) return;
-        if (Base::done()) return;
+        if (Base::is_pending() && Base::cancel()) return;
         fail(std::make_exception_ptr(CancelledError("the pool was terminated before this was done")));
         Base::mark_error_seen(); // no mishap: it need not be reported
     }
+    void on_interrupted() noexcept override { abandon(*this); }
     void drop() noexcept override { Base::release(); }
 };
 

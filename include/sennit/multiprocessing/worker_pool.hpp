@@ -70,6 +70,7 @@ class PoolJob {
     friend class WorkerPoolImpl;
     friend class JobList;
     friend struct PoolWorker;
+    friend void abandon(PoolJob&) noexcept;
     static constexpr std::size_t small_bytes = 48;
     [[nodiscard]] std::span<const std::byte> arguments() const noexcept;
 
@@ -81,6 +82,8 @@ class PoolJob {
     std::uint32_t bytes_ = 0;
     std::uint32_t attempt_ = 0;
     bool begun_ = false;
+    bool abandoned_ = false; // under the pool's lock
+    std::uint32_t pool_ = 0; // its number
     alignas(16) std::byte small_[small_bytes];
 };
 
@@ -98,6 +101,10 @@ struct WorkerPoolOptions {
     std::string name;
     std::size_t ring_bytes = std::size_t{512} * 1024; ///< a power of two
 };
+
+/// By who has cancelled a job that a pool had begun (and owns a reference): nobody wants its result. A worker that runs it is killed,
+/// and this job alone goes with it; elsewhere it is passed over. Does nothing when the pool is gone.
+void abandon(PoolJob& job) noexcept;
 
 /// See worker_pool.cpp for how it works.
 ///

@@ -40,14 +40,15 @@ class FutureObserver : public base::ListNode {
 /// The untyped heart of a Future: state, waiters, callbacks. One allocation with the value and, in an executor, the task.
 ///
 ///   pending ──start()──> running ──finish()──> finished
-///      └──cancel()──> cancelled                                    (both ends are "done")
+///      └──cancel()──> cancelled <──cancel()── running, if it is interruptible      (both ends are "done")
 ///
-/// The state word has the status in its low bits, and four more:
+/// The state word has the status in its low bits, and five more:
 ///   attended   somebody waits or wants to be called. Who completes looks for them, under the lock, only when it is set; who
 ///              attends sets it under the lock, unless the future is done. May be set with nobody left: a needless look.
 ///   claimed    somebody has the right to finish it: an executor from start() on, or who sets the result by hand.
 ///   failed     an error was stored in the place of a value.
 ///   unseen     and nobody has looked at it.
+///   interruptible  running, and whoever does it can be stopped: cancel() still may win, until end() is called.
 ///
 /// Cost      40 bytes, in which a value of up to 8 has its place, so that with a small task all is on one cache line.
 class FutureCore {
@@ -68,6 +69,13 @@ class FutureCore {
     bool start() noexcept { return leave_pending(running | claimed); }
     /// pending -> running; whoever claims it first may finish it.
     bool start_unclaimed() noexcept { return leave_pending(running); }
+    /// As start(), and cancel() wins as long as end() was not called. Who cancels calls on_interrupted().
+    bool start_interruptible() noexcept { return leave_pending(running | claimed | interruptible); }
+    /// After start_interruptible(), before the value is stored. False: it was cancelled, and there is nothing to finish.
+    bool end() noexcept {
+        // relaxed: decides who wins, by the order of changes of this one word; values are told by finish() and cancel().
+        return (state_.fetch_and(~interruptible, memory_order_relaxed) & status_mask) == running;
+    }
     /// From pending or running-and-unclaimed: the caller alone may finish it now. False when it is too late.
     bool claim() noexcept;
     /// running -> finished: the value or error() has been stored before.
@@ -95,7 +103,7 @@ class FutureCore {
     [[nodiscard]] bool was_cancelled() const noexcept {
         return (state_.load(memory_order_acquire) & status_mask) == cancelled;
     }
-    /// pending -> cancelled: true, also when it was cancelled before. False when it runs or has finished.
+    /// pending, or interruptible -> cancelled: true, also when it was cancelled before. False when it runs or has finished.
     bool cancel() noexcept;
     /// After done().
     [[nodiscard]] std::exception_ptr error() const noexcept { return has_failed() ? stored_error() : nullptr; }
@@ -179,6 +187,9 @@ class FutureCore {
         return false; // nobody's task: set by hand
     }
 
+    /// It was cancelled while it ran: whoever does it is to be stopped. By who called cancel(), and holds a reference.
+    virtual void on_interrupted() noexcept {}
+
     /// The task behind this future; nullptr: set by hand.
     virtual Task* task() noexcept { return nullptr; }
 
@@ -205,7 +216,7 @@ class FutureCore {
 
   private:
     static constexpr std::uint32_t pending = 0, running = 1, cancelled = 2, finished = 3, status_mask = 3, attended = 4,
-                                   claimed = 8, failed = 16, unseen = 32;
+                                   claimed = 8, failed = 16, unseen = 32, interruptible = 64;
     const std::exception_ptr& stored_error() const noexcept {
         return *std::launder(reinterpret_cast<const std::exception_ptr*>(small_));
     }

@@ -1,13 +1,20 @@
 // CPython's test_concurrent_futures for processes, and the executor's corner cases (C9).
 #include <sennit/futures/process_pool_executor.hpp>
 
-#include "support/snapshot.hpp"
+#include <sennit/multiprocessing/event.hpp>
+#include <sennit/multiprocessing/sharedctypes.hpp>
 
+#include "support/seed.hpp"
+#include "support/snapshot.hpp"
+#include "support/tier.hpp"
+
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <gtest/gtest.h>
 #include <memory>
 #include <poll.h>
+#include <random>
 #include <ranges>
 #include <set>
 #include <stdexcept>
@@ -83,6 +90,63 @@ TEST_F(ProcessExecutor, a_future_that_waits_can_be_cancelled) {
     slow.result();
     EXPECT_FALSE(slow.cancel());
     EXPECT_EQ(many[5].result(), 10);
+}
+
+TEST_F(ProcessExecutor, a_job_that_runs_is_ended_by_cancel_and_no_other_job_with_it) {
+    ProcessPoolExecutor pool(1);
+    multiprocessing::Event runs;
+    auto endless = pool.submit(
+        [](multiprocessing::Event e) {
+            e.set();
+            for (;;) ::pause();
+        },
+        runs);
+    std::vector<sync::Future<int>> behind;
+    for (int i = 0; i < 50; ++i) behind.push_back(pool.submit(add, i, i));
+    runs.wait();
+    EXPECT_TRUE(endless.running());
+    bool told = false;
+    endless.add_done_callback([&](const sync::Future<void>& f) { told = f.cancelled(); });
+    EXPECT_TRUE(endless.cancel());
+    EXPECT_TRUE(told);
+    EXPECT_TRUE(endless.cancelled());
+    EXPECT_TRUE(endless.cancel());
+    EXPECT_THROW(endless.result(), CancelledError);
+    for (int i = 0; i < 50; ++i) EXPECT_EQ(behind[static_cast<std::size_t>(i)].result(), 2 * i);
+}
+
+// Jobs so short that many are handed out ahead: what is cancelled waits, runs, or has just run.
+TEST_F(ProcessExecutor, cancelling_at_random_loses_and_repeats_no_other_job) {
+    const auto jobs = static_cast<std::size_t>(testing::by_tier(300, 3'000, 30'000));
+    const std::uint64_t seed = testing::seed();
+    SCOPED_TRACE(seed);
+    std::mt19937_64 random(seed);
+    multiprocessing::RawArray<int> runs(jobs);
+    ProcessPoolExecutor pool(2);
+    std::vector<sync::Future<std::size_t>> futures;
+    for (std::size_t i = 0; i < jobs; ++i) {
+        futures.push_back(pool.submit(
+            [](multiprocessing::RawArray<int> all, std::size_t k, int ms) {
+                ++all[k]; // nobody else's
+                if (ms > 0) ::poll(nullptr, 0, ms);
+                return k;
+            },
+            runs, i, random() % 16 == 0 ? 2 : 0));
+        if (random() % 4 == 0) futures[i - random() % std::min<std::size_t>(i + 1, 20)].cancel();
+    }
+    std::size_t cancelled = 0;
+    for (std::size_t i = 0; i < jobs; ++i) {
+        try {
+            EXPECT_EQ(futures[i].result(), i);
+            EXPECT_EQ(runs[i], 1);
+        } catch (const CancelledError&) {
+            EXPECT_TRUE(futures[i].cancelled());
+            EXPECT_LE(runs[i], 1);
+            ++cancelled;
+        }
+    }
+    EXPECT_GT(cancelled, 0U);
+    EXPECT_LT(cancelled, jobs);
 }
 
 TEST_F(ProcessExecutor, map_stops_at_the_shortest_range_and_keeps_the_order) {
