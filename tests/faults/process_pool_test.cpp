@@ -109,6 +109,8 @@ std::uint64_t ledger_job(std::uint64_t id, int ms, End end) {
     return hash_of(id);
 }
 
+constexpr int nobody_knows = -1; // a TimeoutError does not name the worker
+
 // What the ledger says, and what the pool says was begun by whom: a worker may be killed before the job says so itself.
 void expect_invariants(const Ledger& ledger, const std::vector<LedgerEntry>& begun, bool stops = false) {
     LedgerHistory history = ledger.history();
@@ -116,7 +118,11 @@ void expect_invariants(const Ledger& ledger, const std::vector<LedgerEntry>& beg
     for (const auto& e : history.entries)
         if (e.kind == LedgerEntry::Kind::started) noted.insert(e.id);
     if (stops) {
-        // The worker that a time-out has ended is dead; who it was, its own note tells.
+        // The worker that a time-out has ended is dead; who it was, its own note tells, if it was not stopped before that.
+        LedgerEntry unknown;
+        unknown.kind = LedgerEntry::Kind::died;
+        unknown.pid = nobody_knows;
+        history.entries.push_back(unknown);
         for (const auto& e : ledger.history().entries)
             if (e.kind == LedgerEntry::Kind::started) {
                 LedgerEntry death;
@@ -221,6 +227,7 @@ void storm(const Storm& how, FaultRow& row) {
             ledger.settled(id, Ledger::Outcome::worker_died);
         } catch (const TimeoutError&) {
             ++timed_out;
+            begun.push_back(begun_by(id, nobody_knows));
             ledger.settled(id, Ledger::Outcome::other);
         } catch (const std::exception& e) {
             ADD_FAILURE() << "job " << id << ": " << e.what();
