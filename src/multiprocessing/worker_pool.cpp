@@ -775,11 +775,11 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
                 } catch (...) {
                     error = std::current_exception();
                 }
-                o.job->fail(error);
+                o.job->fail(std::move(error));
                 break;
             }
             case Outcome::Kind::failed:
-                o.job->fail(o.failure);
+                o.job->fail(std::move(o.failure));
                 break;
             case Outcome::Kind::cancelled:
                 o.job->cancel();

@@ -44,9 +44,9 @@ class PoolTask final : public sync::FutureState<T>, public PoolJob {
         }
         Base::finish();
     }
-    void fail(const std::exception_ptr& error) noexcept override {
+    void fail(std::exception_ptr error) noexcept override {
         if (!Base::end()) return;
-        Base::set_error(error);
+        Base::set_error(std::move(error)); // whose last owner is who looks at it
         Base::finish();
     }
     void cancel() noexcept override {
@@ -355,8 +355,8 @@ class ProcessMap : public std::enable_shared_from_this<ProcessMap<star, F, E>> {
             }
             map_->finish_one();
         }
-        void fail(const std::exception_ptr& error) noexcept override {
-            map_->failed(begin_, error);
+        void fail(std::exception_ptr error) noexcept override {
+            map_->failed(begin_, std::move(error));
             map_->finish_one();
         }
         void cancel() noexcept override {

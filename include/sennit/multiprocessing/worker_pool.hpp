@@ -50,7 +50,7 @@ class PoolJob {
     virtual bool begin() noexcept = 0;
     /// The result's bytes have come. Empty where they went to `target`.
     virtual void settle(CargoReader& result) noexcept = 0;
-    virtual void fail(const std::exception_ptr& error) noexcept = 0;
+    virtual void fail(std::exception_ptr error) noexcept = 0;
     virtual void cancel() noexcept = 0;
     virtual void drop() noexcept = 0;
 
