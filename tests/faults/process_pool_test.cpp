@@ -193,7 +193,8 @@ void storm(const Storm& how, FaultRow& row) {
             const auto pids = pool.pids();
             if (pids.empty() || over) continue;
             const pid_t pid = pids[chance.below(pids.size())];
-            static constexpr int deadly[] = {SIGKILL, SIGSEGV, SIGABRT, SIGKILL, SIGSTOP};
+            // A sanitizer's report of a SIGSEGV takes locks that may be held where it comes, and then the worker does not die.
+            static constexpr int deadly[] = {SIGKILL, sanitized() ? SIGKILL : SIGSEGV, SIGABRT, SIGKILL, SIGSTOP};
             const int signal = deadly[chance.below(how.stops ? 5 : 4)];
             if (!send_signal(pool, pid, signal)) continue;
             killed.push_back(pid);

@@ -5,6 +5,7 @@
 
 #include "multiprocessing/zygote.hpp"
 
+#include <sennit/os/spawn.hpp>
 #include <sennit/wait/registry.hpp>
 
 #include <cctype>
@@ -173,6 +174,7 @@ std::string NothingLeaks::settled_difference() const {
     std::string difference;
     const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(2);
     for (;;) {
+        os::reap_released(); // what the next start of a child would do
         difference = Snapshot::difference(before_, Snapshot::take());
         if (difference.empty() || std::chrono::steady_clock::now() > limit) return difference;
         std::this_thread::sleep_for(std::chrono::milliseconds(1)); // for the kernel, not for our agents
