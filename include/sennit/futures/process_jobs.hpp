@@ -31,7 +31,10 @@ class PoolTask final : public sync::FutureState<T>, public PoolJob {
 
   public:
     PoolTask() : Base(2) {} // the future's and the pool's
-    bool begin() noexcept override { return Base::start_interruptible(); }
+    bool begin() noexcept override {
+        // Elements of a map that nobody wants any more are left to end: what they do elsewhere is not to be cut in the middle.
+        return Read::is_one_call ? Base::start_interruptible() : Base::start();
+    }
     void settle(CargoReader& in) noexcept override {
         if (!Base::end()) return; // cancelled meanwhile
         try {
@@ -60,6 +63,7 @@ class PoolTask final : public sync::FutureState<T>, public PoolJob {
 
 template <class R>
 struct ReadOne {
+    static constexpr bool is_one_call = true;
     R operator()(CargoReader& in) const {
         if constexpr (!std::is_void_v<R>) return unpack<R>(in);
     }
@@ -228,6 +232,7 @@ void read_each(CargoReader& in, OnValue&& on_value, OnError&& on_error) {
 
 template <class R>
 struct ReadOutcomes {
+    static constexpr bool is_one_call = false;
     Outcomes<R> operator()(CargoReader& in) const {
         using Slot = typename sync::detail::Chunk<R>::Slot;
         Outcomes<R> all;
@@ -239,6 +244,7 @@ struct ReadOutcomes {
 };
 template <class R>
 struct ReadChunk {
+    static constexpr bool is_one_call = false;
     sync::detail::Chunk<R> operator()(CargoReader& in) const {
         using Slot = typename sync::detail::Chunk<R>::Slot;
         sync::detail::Chunk<R> chunk;

@@ -19,6 +19,7 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <unistd.h>
 #include <vector>
 
@@ -113,6 +114,29 @@ TEST_F(ProcessExecutor, a_job_that_runs_is_ended_by_cancel_and_no_other_job_with
     EXPECT_TRUE(endless.cancel());
     EXPECT_THROW(endless.result(), CancelledError);
     for (int i = 0; i < 50; ++i) EXPECT_EQ(behind[static_cast<std::size_t>(i)].result(), 2 * i);
+}
+
+TEST_F(ProcessExecutor, leaving_map_lets_what_runs_come_to_its_end) {
+    ProcessPoolExecutor pool(2);
+    multiprocessing::Event begun, go, done;
+    {
+        using Step = std::tuple<int, multiprocessing::Event, multiprocessing::Event, multiprocessing::Event>;
+        const std::vector<Step> steps{{0, begun, go, done}, {1, begun, go, done}};
+        auto results = pool.map(
+            [](Step step) {
+                auto& [i, b, g, d] = step;
+                if (i == 0) return i;
+                b.set();
+                g.wait();
+                d.set();
+                return i;
+            },
+            steps);
+        EXPECT_EQ(results.next(), 0);
+        begun.wait();
+    }
+    go.set();
+    EXPECT_TRUE(done.wait(10s));
 }
 
 // Jobs so short that many are handed out ahead: what is cancelled waits, runs, or has just run.

@@ -138,12 +138,15 @@ TEST(ThreadPoolExecutor, its_end_says_after_5_s_which_thread_it_waits_for) { // 
         });
         begun.wait();
         time = std::thread([&] {
-            while (!clock.advance_to_next_deadline()) std::this_thread::yield(); // the destructor waits with one
-            const auto waits_on = [](const wait::Agent::Snapshot& a) {
-                return a.parked && !a.has_deadline && a.site && std::string_view(a.site->object) == "Event";
+            const auto wait_for_parked = [](int n) {
+                const auto waits_on = [](const wait::Agent::Snapshot& a) {
+                    return a.parked && !a.has_deadline && a.site && std::string_view(a.site->object) == "Event";
+                };
+                while (std::ranges::count_if(wait::Registry::snapshot(), waits_on) < n) std::this_thread::yield();
             };
-            while (std::ranges::count_if(wait::Registry::snapshot(), waits_on) < 2) // the worker and the destructor
-                std::this_thread::yield();
+            wait_for_parked(1);                                                  // the worker
+            while (!clock.advance_to_next_deadline()) std::this_thread::yield(); // the destructor waits with one
+            wait_for_parked(2);                                                  // and then without
             go.set();
         });
     }
