@@ -99,12 +99,7 @@ class WorkerLoop {
     void sleep_until(There there, std::uint32_t bell = bell_asleep) noexcept {
         if (patience_.look(false, there)) return;
         const std::int64_t began = base::monotonic_ns();
-        for (;;) {
-            page_.worker_bell.exchange(bell, memory_order_acq_rel); // s1; meets the parent's exchange
-            if (there()) break;
-            os::futex_wait_shared(page_.worker_bell, bell, forever);
-        }
-        page_.worker_bell.store(bell_awake, memory_order_relaxed); // s4: who reads it at worst rings in vain
+        sleep_on_bell(page_.worker_bell, bell, there);
         patience_.learn(base::monotonic_ns() - began);
     }
     bool next(RingReader::Record& record) {
@@ -139,9 +134,7 @@ class WorkerLoop {
             payload = parts_;
         }
         FAULT_POINT("pool.worker.job_taken");
-        std::uint64_t before = begun_;
-        // acq_rel: a worker's word on what it has begun, for the parent, who may take the jobs away with the same word.
-        if (!page_.claim.compare_exchange_strong(before, begun_ + 1, memory_order_acq_rel, memory_order_acquire)) {
+        if (!begin_job(page_.claim, begun_)) {
             take_fds(header);
             pass_over();
             return;

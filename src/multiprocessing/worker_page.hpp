@@ -8,12 +8,13 @@
 // One word, so both know which of the two came first.
 //
 // A bell: `awake`, `asleep` or, the parent's, `on_word`.
-//   who sleeps   s1 exchange(asleep)   s2 look once more   s3 sleep while it is `asleep`   s4 store(awake)
+//   who sleeps   s1 exchange(asleep)   s2 look once more   s3 sleep while it is `asleep`   s4 exchange(awake)
 //   who rings    r1 publish            r2 exchange(awake)  r3 when it was `asleep`: wake
 // Both exchange the same word (acq_rel): either r2 is before s1, which then sees what r1 published at s2; or s1 is before r2,
-// which then finds `asleep`. The worker sleeps by futex on the bell itself, `for_room` when it has no room for a result: who has only
-// read results leaves one that waits for jobs alone, and looks by an exchange that changes nothing. In the parent the server sleeps in epoll, on an eventfd;
-// a thread that waits for this worker's next answer itself sleeps by futex on the bell, which says `on_word` then.
+// which then finds `asleep`. s4 is no mere store: it would hide an r2 that came before it from the next s1. The worker sleeps by
+// futex on the bell itself, `for_room` when it has no room for a result: who has only read results leaves one that waits for jobs
+// alone, and looks by an exchange that changes nothing. In the parent the server sleeps in epoll, on an eventfd; a thread that waits
+// for this worker's next answer itself sleeps by futex on the bell, which says `on_word` then.
 #pragma once
 
 #include "multiprocessing/ring.hpp"
@@ -73,6 +74,31 @@ enum class ToParent : std::uint8_t { result = 1, error = 2, ready = 3, refused =
 inline constexpr std::uint8_t record_more = 1; // the next record goes on with this one
 inline constexpr std::uint8_t record_raw = 2;  // the bytes of the results, for the place that the parent has for them
 
+// ---- claim
+
+/// The worker begins its next job, after the `begun` ones before. False: that one was taken back, with all behind it.
+inline bool begin_job(atomic<std::uint64_t>& claim, std::uint64_t begun) noexcept {
+    // acq_rel: a worker's word on what it has begun, for the parent, who may take the jobs away with the same word.
+    return claim.compare_exchange_strong(begun, begun + 1, memory_order_acq_rel, memory_order_acquire);
+}
+/// The parent has the jobs back that the worker has not begun. How many it has begun, as it says.
+inline std::uint64_t take_jobs_back(atomic<std::uint64_t>& claim) noexcept {
+    // acq_rel: with begin_job() on the same word, either the worker has begun a job or the parent has it back.
+    return claim.fetch_or(claim_revoked, memory_order_acq_rel);
+}
+
+// ---- bells
+
+/// Sleeps by futex on its own bell until there(), from s1 to s4. `how`: bell_asleep or bell_for_room.
+template <class There>
+void sleep_on_bell(os::FutexWord& bell, std::uint32_t how, There there) noexcept {
+    for (;;) {
+        bell.exchange(how, memory_order_acq_rel); // s1; meets ring_futex(), ring_for_room()
+        if (there()) break;                       // s2
+        os::futex_wait_shared(bell, how, forever);
+    }
+    bell.exchange(bell_awake, memory_order_acq_rel); // s4
+}
 /// Rings the bell of who may sleep by futex on it. True: it was asleep.
 inline bool ring_futex(os::FutexWord& bell) noexcept {
     if (bell.exchange(bell_awake, memory_order_acq_rel) == bell_awake) return false;

@@ -369,9 +369,9 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
             // Only the own one: what follows the others' is no business of this thread's.
             if (w.results.has_more()) take_results(w, outcomes, base::monotonic_ns(), 1);
             w.helped.store(false, memory_order_relaxed);
-            // relaxed: listen() exchanges it where something is to come.
+            // relaxed: nobody but its helper says `on_word`.
             if (w.page->parent_bell.load(memory_order_relaxed) == bell_on_word)
-                w.page->parent_bell.store(bell_awake, memory_order_relaxed);
+                w.page->parent_bell.exchange(bell_awake, memory_order_acq_rel); // s4
             hand_out(outcomes);
             listen();
             if (w.dead || w.outgoing || !waiting_.empty() || needs_server()) ring_self();
@@ -475,8 +475,8 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
             server_awake_.store(true, memory_order_seq_cst); // as in go_to_sleep
             os::MutexGuard guard(mutex_);
             for (auto& w : workers_)
-                // relaxed: who rings in vain does no harm. A helped one's bell is its helper's.
-                if (!w->is_helped()) w->page->parent_bell.store(bell_awake, memory_order_relaxed);
+                // A helped one's bell is its helper's.
+                if (!w->is_helped()) w->page->parent_bell.exchange(bell_awake, memory_order_acq_rel); // s4
         }
         ended_.set();
     }
@@ -573,7 +573,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
         w->called_off.store(false, memory_order_relaxed);
         // relaxed: the worker at worst rings for the server in vain.
         if (w->page->parent_bell.load(memory_order_relaxed) != bell_awake)
-            w->page->parent_bell.store(bell_awake, memory_order_relaxed);
+            w->page->parent_bell.exchange(bell_awake, memory_order_acq_rel); // s4
         static const auto cores = os::process_cpus();
         // Who sleeps is woken while the helper sleeps as well: to look for so long would cost more than it saves.
         w->helper_looks = !w->was_asleep && std::count_if(workers_.begin(), workers_.end(),
@@ -977,8 +977,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
 
     // Takes back what the worker has not begun, and it will begin nothing until that is done. False: it is killed for what it says.
     bool revoke(PoolWorker& w) {
-        // acq_rel: with the worker's compare-exchange on the same word, either it has begun the next job or we have it back.
-        const std::uint64_t begun = w.page->claim.fetch_or(claim_revoked, memory_order_acq_rel);
+        const std::uint64_t begun = take_jobs_back(w.page->claim);
         if (begun < w.first || begun > w.next) {
             w.kill("what it says of its jobs makes no sense");
             return false;

@@ -123,11 +123,20 @@ bool futex_wait_either(FutexWord& own, std::uint32_t own_expected, FutexWord& sh
 }
 
 bool futex_wait_shared(FutexWord& word, std::uint32_t expected, Deadline deadline) noexcept {
+#if defined(SENNIT_MODEL)
+    if (model::controlled()) return model::detail::futex_wait(word, expected, deadline);
+#endif
     const FutexWatch one[1] = {{&word, expected, true}};
     return futex_wait_any(one, 1, deadline);
 }
 
 int futex_wake_shared(FutexWord& word, int n) noexcept {
+#if defined(SENNIT_MODEL)
+    if (model::controlled()) {
+        model::detail::futex_wake(word, n);
+        return 0; // how many, the model does not say; what asks for that runs in no scenario
+    }
+#endif
     const int saved = errno;
     const long woken =
         ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAKE, n, nullptr, nullptr, 0);

@@ -20,10 +20,11 @@ if [ $# = 0 ]; then
 fi
 
 rm -rf "$scratch"
-mkdir -p "$scratch"/{src,tests,objects}
+mkdir -p "$scratch"/{src/multiprocessing,tests,objects}
 cd "$scratch"
 cp -a "$root/include" .
 cp -a "$root"/src/{base,os,wait,sync,futures,threading} src/
+cp -a "$root"/src/multiprocessing/{ring.cpp,ring.hpp,worker_page.hpp} src/multiprocessing/ # what runs without processes
 rm src/futures/{pool,process_pool_executor}.cpp # stand on multiprocessing, of which the model runs nothing
 rm src/futures/spawn.cpp # needs the event loop, which no scenario runs
 cp -a "$root"/tests/{model,support} tests/
