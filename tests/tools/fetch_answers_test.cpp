@@ -4,6 +4,7 @@
 
 #include "support/watchdog.hpp"
 
+#include <atomic>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -602,6 +603,25 @@ TEST(F43FetchNames, what_is_there_is_never_lost_and_links_are_not_followed) {
 }
 
 // F43: certificates.
+TEST(F43FetchNames, what_is_there_is_never_fetched_however_many_others_are) {
+    const Folder folder;
+    std::atomic<int> asked_for_it{0};
+    TestServer server([&](const Request& r, Client& c) {
+        if (r.path == "/there") ++asked_for_it;
+        c.send(answer("200 OK", "new"));
+    });
+    std::ofstream(folder / "there") << "mine";
+    std::vector<std::string> args = {"-j8", "-d", folder.path()};
+    for (int i = 0; i < 300; ++i) args.push_back(server.url("/n" + std::to_string(i)));
+    args.push_back(server.url("/there"));
+    const Ran ran = run_fetch(args);
+    EXPECT_EQ(ran.status, 1) << ran.err;
+    EXPECT_THAT(ran.err, HasSubstr("is there: --resume passes over it"));
+    EXPECT_EQ(asked_for_it, 0);
+    EXPECT_EQ(content(folder / "there"), "mine");
+    EXPECT_EQ(names_in(folder.path()).size(), 301U);
+}
+
 TEST(F43FetchCertificates, that_are_bad_are_refused_and_only_they) {
     const auto make = [](const std::function<void(IdentityWish&)>& change, const Identity* issuer) {
         IdentityWish wish;

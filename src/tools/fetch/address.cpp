@@ -27,11 +27,46 @@ std::string lower(std::string text) {
     return text;
 }
 
+// A path that stays as it is written: nothing in it is decoded, encoded or taken away.
+bool is_plain_path(std::string_view path) {
+    if (!path.starts_with('/')) return false;
+    char before = 'x';
+    for (const char c : path) {
+        const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!letter && c != '_' && c != '-' && c != '.' && c != '/') return false;
+        if (before == '/' && (c == '/' || c == '.')) return false;
+        before = c;
+    }
+    return true;
+}
+
+// Most lists are of many files of one server: what comes before such a path is taken apart once.
+struct LastServer {
+    std::string written;   // scheme://host:port as it was written; empty: none yet
+    std::size_t in_url{0}; // that many bytes of address.url are before the path
+    Address address;
+};
+
+LastServer& last_server() {
+    static thread_local LastServer it;
+    return it;
+}
+
 } // namespace
 
 Address Address::parse(const std::string& text, const std::string& base) {
     constexpr std::size_t longest = 64 * 1024;
     if (text.size() > longest) throw UsageError("the URL is longer than 64 KiB");
+    LastServer& last = last_server();
+    if (base.empty() && !last.written.empty() && text.starts_with(last.written)) {
+        const std::string_view path = std::string_view(text).substr(last.written.size());
+        if (is_plain_path(path)) {
+            Address a = last.address;
+            a.url.replace(last.in_url, std::string::npos, path);
+            a.path = path;
+            return a;
+        }
+    }
     if (text.find('\0') != std::string::npos) throw UsageError("there is a NUL in the URL");
     for (const char c : text)
         if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
@@ -64,6 +99,15 @@ Address Address::parse(const std::string& text, const std::string& base) {
     ::curl_url_set(url.get(), CURLUPART_PASSWORD, nullptr, 0);
     ::curl_url_set(url.get(), CURLUPART_FRAGMENT, nullptr, 0);
     if (!get(url, CURLUPART_URL, a.url)) throw UsageError("that is no valid URL");
+    const std::size_t path_at = base.empty() ? text.find('/', text.find("://") + 3) : std::string::npos;
+    if (path_at != std::string::npos && !a.has_user) {
+        const std::string_view path = std::string_view(text).substr(path_at);
+        if (is_plain_path(path) && a.path == path && a.url.ends_with(path)) {
+            last.written = text.substr(0, path_at);
+            last.in_url = a.url.size() - path.size();
+            last.address = a;
+        }
+    }
     return a;
 }
 

@@ -400,6 +400,8 @@ bool Downloader::settle_what_is_there(Download& d) {
     d.checked_there = true;
     d.start_ns = monotonic_ns();
     d.start_wall_ms = wall_ms();
+    // What comes to be there in that moment is seen when the file gets its name.
+    if (!options_.resume && folder_->lacked(d.part.name(), d.start_ns)) return false;
     struct stat info {};
     if (::fstatat(folder_->fd(), d.part.name().c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
         if (errno == ENOENT) return false;
@@ -518,7 +520,7 @@ void Downloader::start(Download& d, Host& host) {
     t.host = &host;
     t.answer = Answer();
     t.body = Transfer::Body::none;
-    t.body_begun = t.paused = t.again = t.retryable = false;
+    t.body_begun = t.paused = t.undescribed = t.again = t.retryable = false;
     t.problem.clear();
     t.redirect.clear();
     t.retry_after_s = t.expected = -1;
@@ -604,12 +606,26 @@ bool Downloader::accept_whole(Transfer& t) {
     // What libcurl decompresses has neither that length nor that version.
     const bool as_sent = t.answer.is_plain() || !options_.compressed;
     t.expected = as_sent ? t.answer.content_length() : -1;
-    d.part.describe(t.expected, as_sent ? t.answer.strong_etag() : "", as_sent ? t.answer.strong_date() : "");
+    // To see whether its version is told surely takes longer than all else about a small file, which hardly ever is kept unfinished.
+    t.undescribed = t.expected > 0 && t.expected <= static_cast<std::int64_t>(PartFile::piece_bytes);
+    if (t.undescribed)
+        d.part.describe(-1, "", "");
+    else
+        describe(t);
     if (t.expected > 0 && (t.disk_error = d.part.reserve(t.expected)) != 0) return false;
     if (options_.disposition && !t.answer.disposition().empty() && d.final_name.empty())
         if (const std::optional<std::string> name = disposition_file_name(t.answer.disposition()))
             if (*name != d.part.name()) d.final_name = names_.take(*name);
     return true;
+}
+
+// What of the answer is needed to go on with its body later.
+void Downloader::describe(Transfer& t) {
+    t.undescribed = false;
+    if (t.expected > 0)
+        t.download->part.describe(t.expected, t.answer.strong_etag(), t.answer.strong_date());
+    else
+        t.download->part.describe(-1, "", "");
 }
 
 bool Downloader::accept_rest(Transfer& t) {
@@ -685,6 +701,7 @@ std::size_t Downloader::on_body(char* data, std::size_t size, std::size_t count,
         self.fetched_ += signed_bytes;
         if (t.expected >= 0 && d.part.size() + signed_bytes > t.expected) {
             t.problem = "more bytes came than the server had announced";
+            t.undescribed = false;
             d.part.describe(-1, "", ""); // what is there is not to be gone on with
             return 0;
         }
@@ -779,6 +796,7 @@ void Downloader::transfer_ended(CURL* easy, CURLcode code) {
 }
 
 void Downloader::release(Transfer& t) {
+    if (t.undescribed) describe(t);
     if (t.paused) paused_.erase(std::remove(paused_.begin(), paused_.end(), &t), paused_.end());
     t.paused = false;
     t.download = nullptr;
@@ -850,6 +868,7 @@ void Downloader::conclude(Transfer& t, CURLcode code) {
         return failed(d, disk_sentence(error, shell_word(folder_->path_of(d.part.part_name()))));
     }
     row(t, "", false);
+    t.undescribed = false; // it is there
     release(t);
     whole(d);
 }

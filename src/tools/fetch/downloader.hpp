@@ -81,8 +81,9 @@ class Downloader final : public CurlSession::Listener {
         curl_slist* headers = nullptr;
         Body body = Body::none;
         bool body_begun = false, paused = false;
-        bool again = false;     // the rest can't be had: from the beginning
-        bool retryable = false; // of problem
+        bool undescribed = false; // the part is not told yet what of the answer --resume would need
+        bool again = false;       // the rest can't be had: from the beginning
+        bool retryable = false;   // of problem
         std::string problem, redirect;
         std::int64_t retry_after_s = -1;
         int disk_error = 0;
@@ -116,6 +117,7 @@ class Downloader final : public CurlSession::Listener {
     static curl_socket_t on_open(void* transfer, curlsocktype purpose, curl_sockaddr* address) noexcept;
     bool head_ended(Transfer& t);
     bool accept_whole(Transfer& t);
+    static void describe(Transfer& t);
     bool accept_rest(Transfer& t);
     bool follow(Transfer& t);
     void resume_paused();

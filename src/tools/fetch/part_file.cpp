@@ -8,7 +8,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <dirent.h>
 #include <fcntl.h>
+#include <memory>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -82,7 +84,8 @@ const std::string& boot_id() {
     return id;
 }
 
-TargetFolder::TargetFolder(const std::string& path, bool make) : path_(path) {
+TargetFolder::TargetFolder(const std::string& path, bool make, std::size_t longest_list)
+    : longest_list_(longest_list), path_(path) {
     if (make && !path.empty()) make_folders(path);
     int error = 0;
     fd_ = os::open_file(path.empty() ? "." : path.c_str(), O_RDONLY | O_DIRECTORY, error);
@@ -92,6 +95,40 @@ TargetFolder::TargetFolder(const std::string& path, bool make) : path_(path) {
 std::string TargetFolder::path_of(std::string_view name) const {
     if (path_.empty() || path_ == ".") return std::string(name);
     return path_ + (path_.ends_with('/') ? "" : "/") + std::string(name);
+}
+
+bool TargetFolder::lacked(const std::string& name, std::int64_t now_ns) {
+    if (listed_ns_ != 0 && now_ns - listed_ns_ > list_is_good_ns) {
+        listed_ns_ = 0;
+        asked_ = 0;
+    }
+    if (listed_ns_ == 0) {
+        if (too_long_ || ++asked_ <= before_a_list) return false;
+        list(now_ns);
+        if (listed_ns_ == 0) return false;
+    }
+    return names_.find(name) == names_.end();
+}
+
+void TargetFolder::list(std::int64_t now_ns) {
+    names_.clear();
+    too_long_ = true; // or it can't be read: not tried again
+    int error = 0;
+    os::Fd fd = open_in(fd_.get(), ".", O_RDONLY | O_DIRECTORY, error);
+    DIR* const opened = fd ? ::fdopendir(fd.get()) : nullptr;
+    if (opened == nullptr) return;
+    static_cast<void>(fd.release()); // it is the DIR's
+    const std::unique_ptr<DIR, int (*)(DIR*)> folder(opened, &::closedir);
+    for (;;) {
+        errno = 0;
+        const dirent* const entry = ::readdir(folder.get());
+        if (entry == nullptr) break;
+        if (names_.size() == longest_list_) return;
+        names_.emplace(entry->d_name);
+    }
+    if (errno != 0) return;
+    too_long_ = false;
+    listed_ns_ = now_ns;
 }
 
 PartFile::PartFile(const TargetFolder& folder, std::string name, std::string url)

@@ -4,10 +4,12 @@
 
 #include <sennit/os/fd.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 
 namespace sennit::tools {
 
@@ -15,14 +17,28 @@ namespace sennit::tools {
 class TargetFolder {
   public:
     /// Opens it; makes it, and those above it, if `make`. Throws OSError.
-    TargetFolder(const std::string& path, bool make);
+    TargetFolder(const std::string& path, bool make, std::size_t longest_list = 16'384);
     [[nodiscard]] int fd() const noexcept { return fd_.get(); }
     /// The name with the folder before it, for people; the name alone in the working directory.
     [[nodiscard]] std::string path_of(std::string_view name) const;
+    /// Whether surely nothing of that name was there at some time in the last second. False is no answer.
+    ///
+    /// To ask the system for each of many names waits, each time, for the finished files that get their names in the folder
+    /// meanwhile; so who asks often is answered from a list of it, if that is not too long.
+    [[nodiscard]] bool lacked(const std::string& name, std::int64_t now_ns);
 
   private:
+    void list(std::int64_t now_ns);
+    static constexpr unsigned before_a_list = 32; // questions that are answered by false
+    static constexpr std::int64_t list_is_good_ns = 1'000'000'000;
+
+    const std::size_t longest_list_;
     std::string path_;
     os::Fd fd_;
+    std::unordered_set<std::string> names_;
+    std::int64_t listed_ns_ = 0; // 0: not
+    unsigned asked_ = 0;
+    bool too_long_ = false;
 };
 
 /// A file while it is fetched: NAME.part, and beside it what --resume needs to know, NAME.part-info.

@@ -26,6 +26,35 @@ TEST(Address, resolves_what_is_relative_to_a_base) {
     EXPECT_EQ(Address::parse("//other/c", "https://h/a/b").url, "https://other/c");
     EXPECT_EQ(Address::parse("/", "https://h:1/a/b").url, "https://h:1/");
 }
+TEST(Address, of_the_same_server_is_taken_apart_alike_however_many_came_before) {
+    const auto all_of = [](const Address& a) {
+        return a.url + " " + a.scheme + " " + a.host + " " + a.origin + " " + a.path + " " + a.user + " " + a.password +
+               (a.has_user ? " user" : "");
+    };
+    const auto taken_anew = [&](const std::string& text) {
+        Address::parse("http://another.example/x");
+        return all_of(Address::parse(text));
+    };
+    for (const std::string server : {"http://h", "HTTP://Example.ORG:80", "https://127.1:8443", "http://h:1",
+                                     "http://h:12", "http://me:pw@h", "http://[::1]:7", "https://h"})
+        for (const std::string path : {"/",       "/a",    "/a/b-c_d.tar.gz",
+                                       "/a/",     "/..b",  "/a..b",
+                                       "/a/../b", "/./a",  "//a",
+                                       "/a//b",   "/a/.b", "/a%41",
+                                       "/a b",    "/a?q",  "/a#f",
+                                       "/a@b",    "/a:1",  "/\xc3\xa4",
+                                       "/a;b",    "/~a",   "?q",
+                                       "#f",      ""}) {
+            const std::string wanted = taken_anew(server + path);
+            Address::parse(server + "/first/one.txt");
+            EXPECT_EQ(all_of(Address::parse(server + path)), wanted);
+            EXPECT_EQ(all_of(Address::parse(server + path)), wanted);
+        }
+    Address::parse("http://h:1/x");
+    EXPECT_EQ(Address::parse("http://h:12/x").origin, "http://h:12");
+    EXPECT_THROW(Address::parse("http://h:1:/x"), UsageError);
+    EXPECT_EQ(Address::parse("/y", "http://h:2/x").url, "http://h:2/y");
+}
 TEST(Address, is_only_http_and_https) {
     for (const char* text : {"",
                              "example.org",

@@ -40,6 +40,29 @@ TEST_F(PartFileTest, that_is_small_is_written_only_when_it_is_whole) {
     EXPECT_EQ(content("x.part"), "abcd");
     EXPECT_EQ(files(), 1U);
 }
+TEST_F(PartFileTest, has_a_folder_that_tells_who_asks_often_what_was_not_there_a_moment_ago) {
+    put("there", "");
+    constexpr std::int64_t begin = 1'000'000'000'000, second = 1'000'000'000;
+    int unknown = 0;
+    while (!folder_.lacked("x", begin)) ASSERT_LT(++unknown, 1'000);
+    EXPECT_GT(unknown, 10) << "one file is no reason to read a long folder";
+    EXPECT_FALSE(folder_.lacked("there", begin));
+    EXPECT_TRUE(folder_.lacked("y", begin + second));
+    put("y", "");
+    EXPECT_FALSE(folder_.lacked("y", begin + second + 1)) << "that is too long ago";
+    for (int i = 0; i < 1'000; ++i) EXPECT_FALSE(folder_.lacked("y", begin + second + 2));
+    EXPECT_TRUE(folder_.lacked("x", begin + second + 2));
+}
+TEST_F(PartFileTest, has_a_folder_that_tells_nothing_of_a_long_list) {
+    for (const char* name : {"1", "2", "3"}) put(name, "");
+    TargetFolder short_lists(path_, false, 4), long_lists(path_, false, 5); // with . and ..
+    bool told = false;
+    for (int i = 0; i < 100; ++i) {
+        EXPECT_FALSE(short_lists.lacked("x", 1));
+        told |= long_lists.lacked("x", 1);
+    }
+    EXPECT_TRUE(told);
+}
 TEST_F(PartFileTest, is_taken_up_where_it_was_kept) {
     {
         PartFile part(folder_, "x", url_);
