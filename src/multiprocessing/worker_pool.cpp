@@ -678,6 +678,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
                 w.revoking = false;
                 if (claim != w.revoked_to) w.kill("what it says of its jobs makes no sense");
                 w.first = w.next = w.revoked_to;
+                w.deadline_ns = 0;
                 any = true;
             }
         }
@@ -1033,8 +1034,13 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
         if (w.deadline_ns == 0 || now < w.deadline_ns || w.dead || w.dropped) return;
         w.deadline_ns = 0;
         w.timed_out = true;
-        w.kill(w.state == State::starting ? "its initializer took longer than the pool's time-out"
-                                          : "its job took longer than the pool's time-out");
+        w.kill(w.state == State::starting  ? "its initializer took longer than the pool's time-out"
+               : w.state == State::leaving ? "its end took longer than the pool's time-out"
+                                           : "its job took longer than the pool's time-out");
+    }
+
+    [[nodiscard]] std::int64_t time_to_begin_or_end() const noexcept {
+        return std::max<std::int64_t>(options_.task_timeout_ns, 2'000'000'000);
     }
 
     // Those to whom nothing more will be handed are told to end.
@@ -1049,6 +1055,8 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
         if (!w.jobs.reserve(0)) return;
         w.jobs.commit({.kind = static_cast<std::uint8_t>(ToWorker::quit)});
         w.state = State::leaving;
+        if (options_.task_timeout_ns > 0)
+            w.deadline_ns = base::monotonic_ns() + time_to_begin_or_end(); // it may be stopped
         if (w.jobs.publish()) w.ring();
     }
 
@@ -1227,8 +1235,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
         w->socket = std::move(here);
         w->most_jobs = options_.max_jobs_per_worker;
         w->moved_ns = base::monotonic_ns();
-        if (options_.task_timeout_ns > 0)
-            w->deadline_ns = w->moved_ns + std::max<std::int64_t>(options_.task_timeout_ns, 2'000'000'000);
+        if (options_.task_timeout_ns > 0) w->deadline_ns = w->moved_ns + time_to_begin_or_end();
 
         const std::span<const int> init_fds = options_.initializer ? options_.initargs->fds() : std::span<const int>();
         CargoWriter cargo;

@@ -752,6 +752,17 @@ TEST_F(F5Stopped, a_stopped_worker_is_not_a_dead_one_and_the_others_go_on) {
     EXPECT_EQ(pool.statistics().died, 0U);
 }
 
+TEST_F(F5Stopped, one_without_a_job_is_ended_by_the_time_out_when_the_pool_is_closed) {
+    FaultRow row("F5");
+    FaultRow::Trial trial(row);
+    mp::Pool pool(2, {.task_timeout = 300ms});
+    pool.apply([] {});
+    for (const int pid : pool.pids()) trial.injected += send_signal(pool, pid, SIGSTOP);
+    pool.close();
+    pool.join();
+    EXPECT_EQ(pool.statistics().died, 0U) << "no job";
+}
+
 // ---- F6
 
 std::string names_of_trial; // what its segments' names begin with

@@ -44,7 +44,8 @@ struct ProcessPoolOptions {
     std::size_t maxtasksperchild = 0;
     /// "forkserver", "spawn" or "fork"; empty: what set_start_method() says.
     std::string context = {};
-    /// A task that takes longer is ended with its worker and throws TimeoutError. 0: none.
+    /// A task that takes longer is ended with its worker and throws TimeoutError; so is a worker that takes longer, and 2 s at least, to
+    /// begin or to end. 0: none.
     std::chrono::nanoseconds task_timeout{0};
     /// Bytes of memory that one worker may have; what asks for more gets std::bad_alloc. 0: no limit.
     std::uint64_t memory_limit = 0;
