@@ -59,11 +59,23 @@ void print_exception(const os::ThrowStack& stack) noexcept {
     }
 }
 
+// What make_preparation() wrote.
 struct Preparation {
     std::string name, identity, authkey, parent_name;
     bool daemon, ignore_interrupt;
     StartMethod method;
+    Entry entry;
 };
+
+Preparation read_preparation(CargoReader& from) {
+    Preparation p{};
+    for (std::string* text : {&p.name, &p.identity, &p.authkey, &p.parent_name}) *text = unpack<std::string>(from);
+    p.daemon = from.read_raw<std::uint8_t>() != 0;
+    p.ignore_interrupt = from.read_raw<std::uint8_t>() != 0;
+    p.method = from.read_raw<StartMethod>();
+    p.entry = unpack_entry(from);
+    return p;
+}
 
 // What is written is seen to have been written: a full disk is no success.
 int flush(int code) noexcept {
@@ -85,10 +97,19 @@ int flush(int code) noexcept {
     os::exit_now(code);
 }
 
-struct Run {
-    CargoReader& cargo;
-    Entry entry;
-};
+void call_entry(Entry entry, CargoReader& cargo, os::ThrowStack& stack) {
+    struct Run {
+        Entry entry;
+        CargoReader& cargo;
+    } run{entry, cargo};
+    os::call_noting_throw(
+        [](void* argument) {
+            auto& what = *static_cast<Run*>(argument);
+            CargoWriter result;
+            what.entry(what.cargo, result);
+        },
+        &run, stack);
+}
 
 } // namespace
 
@@ -118,21 +139,9 @@ void rehearse() noexcept {
         const Entry nothing = [](CargoReader&, CargoWriter&) {};
         CargoWriter packed = make_preparation(options, nothing);
         CargoReader preparation(packed.bytes());
-        for (int i = 0; i < 4; ++i) static_cast<void>(unpack<std::string>(preparation));
-        static_cast<void>(preparation.read_raw<std::uint8_t>());
-        static_cast<void>(preparation.read_raw<std::uint8_t>());
-        static_cast<void>(preparation.read_raw<StartMethod>());
-        const Entry entry = unpack_entry(preparation);
         CargoReader cargo(packed.bytes().first(0), {});
-        Run run{cargo, entry};
         os::ThrowStack stack{};
-        os::call_noting_throw(
-            [](void* argument) {
-                auto& what = *static_cast<Run*>(argument);
-                CargoWriter result;
-                what.entry(what.cargo, result);
-            },
-            &run, stack);
+        call_entry(read_preparation(preparation).entry, cargo, stack);
         static_cast<void>(forkserver_pid());
     } catch (...) { // each child does it for itself
     }
@@ -143,33 +152,24 @@ void run_child(Start start, bool by_fork) {
     os::ThrowStack stack{};
     std::optional<os::IgnoredSignal> ignored; // till the end of the process
     try {
-        CargoReader preparation(start.body.first(start.header.preparation_bytes));
+        CargoReader from(start.body.first(start.header.preparation_bytes));
+        Preparation preparation = read_preparation(from);
         ThisProcess& me = ThisProcess::get();
-        me.name = unpack<std::string>(preparation);
-        me.identity = unpack<std::string>(preparation);
-        me.authkey = unpack<std::string>(preparation);
-        me.parent_name = unpack<std::string>(preparation);
-        me.daemon = preparation.read_raw<std::uint8_t>() != 0;
-        const bool ignore_interrupt = preparation.read_raw<std::uint8_t>() != 0;
-        const auto method = preparation.read_raw<StartMethod>();
+        me.name = std::move(preparation.name);
+        me.identity = std::move(preparation.identity);
+        me.authkey = std::move(preparation.authkey);
+        me.parent_name = std::move(preparation.parent_name);
+        me.daemon = preparation.daemon;
         me.children = 0;
         me.is_child = true;
         me.by_fork = by_fork;
         me.parent = start.header.parent;
         if (by_fork) os::at_exit_with_code(end_copy); // exit() comes here first
-        inherit_start_method(method);
-        if (ignore_interrupt) ignored.emplace(SIGINT);
-        const Entry entry = unpack_entry(preparation);
+        inherit_start_method(preparation.method);
+        if (preparation.ignore_interrupt) ignored.emplace(SIGINT);
         CargoReader cargo(start.body.subspan(start.header.preparation_bytes, start.header.cargo_bytes),
                           std::move(start.fds));
-        Run run{cargo, entry};
-        os::call_noting_throw(
-            [](void* argument) {
-                auto& what = *static_cast<Run*>(argument);
-                CargoWriter result;
-                what.entry(what.cargo, result);
-            },
-            &run, stack);
+        call_entry(preparation.entry, cargo, stack);
         code = 0;
     } catch (...) {
         print_exception(stack);
