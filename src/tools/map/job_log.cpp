@@ -85,6 +85,10 @@ void JobLog::read(const std::function<void(const Line&)>& each) {
     std::int64_t at = 0;          // of the file, behind the buffer
     std::int64_t whole_until = 0; // the end of the last whole line
     std::uint64_t number = 0;
+    const auto refuse = [this] {
+        throw UsageError(shell_word(path_) + " is no job log: its first line is not '" +
+                         for_terminal(header.substr(0, header.size() - 1)) + "'");
+    };
     for (;;) {
         char piece[64 * 1024];
         const ssize_t n = os::read_at(fd_.get(), piece, sizeof piece, at);
@@ -98,9 +102,7 @@ void JobLog::read(const std::function<void(const Line&)>& each) {
             whole_until += static_cast<std::int64_t>(text.size() + 1);
             Line line;
             if (++number == 1) {
-                if (text != header.substr(0, header.size() - 1))
-                    throw UsageError(shell_word(path_) + " is no job log: its first line is not '" +
-                                     for_terminal(header.substr(0, header.size() - 1)) + "'");
+                if (text != header.substr(0, header.size() - 1)) refuse();
             } else if (parse_line(text, line)) {
                 each(line);
             } else {
@@ -112,6 +114,7 @@ void JobLog::read(const std::function<void(const Line&)>& each) {
         buffer.erase(0, begin);
     }
     if (buffer.empty()) return;
+    if (number == 0 && !header.starts_with(buffer)) refuse(); // somebody's file: not ours to cut
     // The last line has no end: who wrote it was killed. That job runs again.
     if (::ftruncate(fd_.get(), whole_until) != 0)
         throw OSError(errno, "cannot cut the torn last line off the job log " + shell_word(path_));

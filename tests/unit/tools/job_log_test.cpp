@@ -77,8 +77,8 @@ TEST_F(JobLogFile, loses_a_torn_last_line_wherever_it_was_torn) {
     EXPECT_EQ(get(), header);
 }
 TEST_F(JobLogFile, refuses_what_is_no_log) {
-    for (const std::string& text :
-         {std::string("hello\n"), header + std::string("1\tx\n"), header + std::string("\n")}) {
+    for (const std::string& text : {std::string("hello\n"), std::string("one line, and no end of it"),
+                                    header + std::string("1\tx\n"), header + std::string("\n")}) {
         put(text);
         JobLog log(path_, true);
         EXPECT_THROW(read(log), UsageError);
