@@ -1,6 +1,7 @@
 // Threads and what they wait for.               Python: threading
 #pragma once
 
+#include <sennit/base/chrono.hpp>
 #include <sennit/base/deadline.hpp>
 #include <sennit/base/errors.hpp>
 #include <sennit/sync.hpp>
@@ -9,8 +10,6 @@
 #include <sennit/threading/thread.hpp>
 #include <sennit/threading/thread_ref.hpp>
 #include <sennit/threading/timer.hpp>
-
-#include <chrono>
 
 namespace sennit::threading {
 

@@ -27,7 +27,8 @@ RULES = [
     ("kill by pid", r"\bkill\s*\(\s*\w*pid\w*\b|\bwaitpid\s*\(", {"os"}, "children are known by pidfd: a pid may already be somebody else's"),
     ("system call", r"\bsyscall\s*\(|#\s*include\s*<(unistd\.h|fcntl\.h|poll\.h|pthread\.h|spawn\.h|linux/.*|sys/(?!types\.h|signal\.h).*)>",
      {"os", "tools"}, "system calls are made in os/, where EINTR and errno end"),
-    ("heavy header", r"#\s*include\s*<(iostream|regex|format|filesystem)>", {"src"}, "public headers stay light: 1.5 s a translation unit"),
+    ("heavy header", r"#\s*include\s*<(chrono|sstream|iostream|regex|format|filesystem)>", {"src", "base/chrono.hpp"},
+     "public headers stay light: 1.5 s a translation unit; for durations and clocks there is <sennit/base/chrono.hpp>"),
 ]
 
 # The same for the tests; their support and the programs that they start may sleep.

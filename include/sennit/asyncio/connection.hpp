@@ -5,9 +5,9 @@
 #include <sennit/asyncio/stream_reader.hpp>
 #include <sennit/asyncio/stream_writer.hpp>
 #include <sennit/asyncio/tls.hpp>
+#include <sennit/base/chrono.hpp>
 #include <sennit/os/fd.hpp>
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>

@@ -6,9 +6,9 @@
 #include <sennit/asyncio/stream_reader.hpp>
 #include <sennit/asyncio/stream_writer.hpp>
 #include <sennit/asyncio/tls.hpp>
+#include <sennit/base/chrono.hpp>
 #include <sennit/os/address.hpp>
 
-#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <functional> // std::invoke

@@ -1,10 +1,10 @@
 #pragma once
 
 #include <sennit/asyncio/task.hpp>
+#include <sennit/base/chrono.hpp>
 #include <sennit/base/deadline.hpp>
 #include <sennit/wait/waiter.hpp>
 
-#include <chrono>
 #include <coroutine>
 #include <source_location>
 

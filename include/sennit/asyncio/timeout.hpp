@@ -4,10 +4,10 @@
 #include <sennit/asyncio/as_coro.hpp>
 #include <sennit/asyncio/coro.hpp>
 #include <sennit/asyncio/task.hpp>
+#include <sennit/base/chrono.hpp>
 #include <sennit/base/deadline.hpp>
 #include <sennit/loop/timer.hpp>
 
-#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <type_traits>

@@ -1,6 +1,7 @@
 #pragma once
 
-#include <chrono>
+#include <sennit/base/chrono.hpp>
+
 #include <cstdint>
 #include <limits>
 #include <type_traits>

@@ -1,9 +1,9 @@
 #pragma once
 
+#include <sennit/base/chrono.hpp>
 #include <sennit/futures/process_jobs.hpp>
 #include <sennit/sync/event.hpp>
 
-#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>

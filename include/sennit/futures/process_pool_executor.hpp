@@ -33,7 +33,7 @@ struct ProcessPoolExecutorOptions {
 /// futures fail). It is broken (BrokenExecutor) only when workers can't start.
 ///
 /// Agents    Every member, at the same time, from anywhere.
-/// Cancel    cancel() of a future that no worker has been given; a quick worker is given some ahead.
+/// Cancel    cancel() also ends a submit() that runs, with its worker, which is replaced; of map(), what no worker has been given.
 /// Lifetime  The destructor waits for all that was submitted, as shutdown() does.
 /// Cost      As multiprocessing::Pool.
 class ProcessPoolExecutor {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <sennit/base/atomic.hpp>
+#include <sennit/base/chrono.hpp>
 #include <sennit/base/deadline.hpp>
 #include <sennit/loop/handle.hpp>
 #include <sennit/loop/poller.hpp>
@@ -9,7 +10,6 @@
 #include <sennit/loop/timer.hpp>
 #include <sennit/wait/registry.hpp>
 
-#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <functional>

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <sennit/base/atomic.hpp>
+#include <sennit/base/chrono.hpp>
 #include <sennit/loop/ready.hpp>
 #include <sennit/loop/timer.hpp>
 #include <sennit/sync/task_memory.hpp>
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional> // std::invoke

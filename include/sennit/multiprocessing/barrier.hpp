@@ -1,10 +1,10 @@
 #pragma once
 
+#include <sennit/base/chrono.hpp>
 #include <sennit/multiprocessing/shared_block.hpp>
 #include <sennit/multiprocessing/shared_wait.hpp>
 #include <sennit/sync/awaitable.hpp>
 
-#include <chrono>
 #include <cstddef>
 #include <exception>
 #include <functional>

@@ -1,10 +1,10 @@
 // Connections between programs.      Python: multiprocessing.connection.Listener, Client
 #pragma once
 
+#include <sennit/base/chrono.hpp>
 #include <sennit/multiprocessing/connection.hpp>
 #include <sennit/os/address.hpp>
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>

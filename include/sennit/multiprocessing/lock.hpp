@@ -1,12 +1,12 @@
 #pragma once
 
+#include <sennit/base/chrono.hpp>
 #include <sennit/base/thread_safety.hpp>
 #include <sennit/multiprocessing/shared_block.hpp>
 #include <sennit/multiprocessing/shared_wait.hpp>
 #include <sennit/sync/awaitable.hpp>
 #include <sennit/sync/lock.hpp>
 
-#include <chrono>
 #include <cstdint>
 
 namespace sennit::multiprocessing {

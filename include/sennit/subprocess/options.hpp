@@ -1,12 +1,12 @@
 // What Popen and run take as keywords in Python, as aggregates for designated initialisers (in this order).
 #pragma once
 
+#include <sennit/base/chrono.hpp>
 #include <sennit/subprocess/account.hpp>
 #include <sennit/subprocess/env.hpp>
 #include <sennit/subprocess/redirect.hpp>
 #include <sennit/subprocess/time_limit.hpp>
 
-#include <chrono>
 #include <optional>
 #include <string>
 #include <sys/types.h>

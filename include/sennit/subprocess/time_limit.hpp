@@ -1,8 +1,8 @@
 #pragma once
 
+#include <sennit/base/chrono.hpp>
 #include <sennit/base/deadline.hpp>
 
-#include <chrono>
 #include <cstdint>
 
 namespace sennit::subprocess {

@@ -1,10 +1,10 @@
 #pragma once
 
+#include <sennit/base/chrono.hpp>
 #include <sennit/base/deadline.hpp>
 #include <sennit/sync/awaitable.hpp>
 #include <sennit/wait/wait_queue.hpp>
 
-#include <chrono>
 #include <cstddef>
 #include <exception>
 #include <functional>

@@ -111,7 +111,7 @@ class Future {
     [[nodiscard]] bool done() const noexcept { return state_->done(); }
     [[nodiscard]] bool running() const noexcept { return state_->is_running(); }
     [[nodiscard]] bool cancelled() const noexcept { return state_->was_cancelled(); }
-    /// True when it will never run: it was pending, or cancelled before. False when it runs or has ended.
+    /// True when no result will come: it was pending, cancelled before, or a process pool's call, whose worker is ended. Else false.
     bool cancel() const noexcept {
         const detail::Ref<State> keep = state_;
         return state_->cancel();

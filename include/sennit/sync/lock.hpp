@@ -1,6 +1,7 @@
 #pragma once
 
 #include <sennit/base/atomic.hpp>
+#include <sennit/base/chrono.hpp>
 #include <sennit/base/deadline.hpp>
 #include <sennit/base/intrusive_list.hpp>
 #include <sennit/base/thread_safety.hpp>
@@ -8,7 +9,6 @@
 #include <sennit/sync/lock_guard.hpp>
 #include <sennit/wait/agent.hpp>
 
-#include <chrono>
 #include <cstdint>
 
 namespace sennit::sync {

@@ -1,9 +1,9 @@
 #pragma once
 
+#include <sennit/base/chrono.hpp>
 #include <sennit/sync/event.hpp>
 #include <sennit/threading/thread.hpp>
 
-#include <chrono>
 #include <utility>
 
 namespace sennit::threading {
