@@ -423,12 +423,14 @@ TEST_F(F2Points, a_worker_that_dies_at_any_point_costs_what_the_table_says) {
                 int deaths = 0;
                 for (int i = 0; i < 6; ++i) {
                     auto result = pool.apply_async(
-                        [](const std::string& faults, int n) {
+                        [](const std::string& faults, int n, int ms) {
                             static bool armed = false;
                             if (n == 0 && !std::exchange(armed, true)) base::arm_faults(faults.c_str());
+                            rest(ms);
                             return n;
                         },
-                        std::tuple(entry, i));
+                        // So long that the parent sleeps, and first hears of the death.
+                        std::tuple(entry, i, p.done ? 2 : 0));
                     try {
                         EXPECT_EQ(result.get(30s), i) << p.point;
                     } catch (const mp::WorkerDied& e) {
