@@ -63,6 +63,7 @@ void Pool::terminate() { pool_->terminate(); }
 
 void Pool::check_closed() const {
     if (!pool_->closed()) throw UsageError("Pool.join: the pool still takes work; close() or terminate() it first");
+    detail::check_not_in_callback_of(callbacks_.get());
     if (pool_->is_server()) throw UsageError("Pool.join: a callback of the pool can't wait for the pool's end");
 }
 

@@ -3,9 +3,25 @@
 #include <sennit/base/errors.hpp>
 #include <sennit/os/cpu_count.hpp>
 
+#include <utility>
+
 namespace sennit::multiprocessing {
 
+namespace {
+
+constinit thread_local const void* running_callbacks = nullptr; // of which this thread runs one
+
+} // namespace
+
 namespace detail {
+
+void check_not_in_callback_of(const void* callbacks) {
+    if (running_callbacks != callbacks) [[likely]]
+        return;
+    throw UsageError(
+        "a callback of a pool can't wait for work of the same pool, which goes on only after it; give that work a "
+        "callback of its own, or wait in another thread");
+}
 
 void throw_not_ready() {
     throw UsageError("AsyncResult.successful: the result is not ready yet; wait() for it, or ask ready() first");
@@ -36,11 +52,13 @@ void Callbacks::run(const std::function<void()>& f) noexcept {
             cancelled = true;
         }
     }
+    const void* const outer = std::exchange(running_callbacks, this); // a callback may end the work of another pool
     try {
         f();
     } catch (...) {
         sync::report_unseen_error(std::current_exception(), "a callback of a pool");
     }
+    running_callbacks = outer;
     lock_.release();
     if (cancelled) me.cancel();
 }

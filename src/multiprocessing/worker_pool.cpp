@@ -440,7 +440,28 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
   private:
     // ---- the server
 
+    // What runs in the server's thread can't wait for what the server is to bring.
+    class NoWait final : public sync::FutureCore::WaitHook {
+      public:
+        explicit NoWait(std::uint32_t pool) noexcept : pool_(pool) {}
+        bool help(sync::FutureCore& future) override {
+            if (const auto* const job = dynamic_cast<const PoolJob*>(&future); job && job->pool_ == pool_)
+                throw UsageError(
+                    "a callback that runs in the thread of a pool of processes can't wait for a future of the same "
+                    "pool; give that one a callback of its own, or wait in another thread");
+            return false;
+        }
+        void before_park() noexcept override {}
+        void after_park() noexcept override {}
+        [[nodiscard]] const void* executor() const noexcept override { return nullptr; }
+
+      private:
+        const std::uint32_t pool_;
+    };
+
     void serve() noexcept {
+        NoWait no_wait(id_);
+        sync::FutureCore::set_wait_hook(&no_wait);
         server_id_.store(os::current_thread_id(), memory_order_relaxed); // compared with one's own id alone
         os::set_kernel_thread_name("pool-server");
         Outcomes outcomes;
@@ -478,6 +499,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
                 // A helped one's bell is its helper's.
                 if (!w->is_helped()) w->page->parent_bell.exchange(bell_awake, memory_order_acq_rel); // s4
         }
+        sync::FutureCore::set_wait_hook(nullptr);
         ended_.set();
     }
 

@@ -10,6 +10,8 @@ namespace sennit::multiprocessing {
 
 namespace detail {
 [[noreturn]] void throw_not_ready();
+/// Throws UsageError when the calling thread runs one of these callbacks (a pool::detail::Callbacks).
+void check_not_in_callback_of(const void* callbacks);
 template <class T>
 struct ResultCallback {
     using type = std::function<void(const T&)>;
@@ -20,7 +22,9 @@ struct ResultCallback<void> {
 };
 } // namespace detail
 
-/// Who is told of the end: in a worker, before the result is ready; of one pool one after the other. What they throw is reported.
+/// Who is told of the end: in a worker, before the result is ready; of one pool one after the other. What they throw is reported. To
+/// wait in one, without a deadline, for what would come only after it throws UsageError (Python waits for ever): with a Pool any
+/// work of the same pool, with a ThreadPool work that has callbacks, too.
 template <class T>
 struct AsyncOptions {
     typename detail::ResultCallback<T>::type callback = {};             ///< gets the result
@@ -36,15 +40,26 @@ template <class T>
 class AsyncResult {
   public:
     using value_type = T;
-    explicit AsyncResult(sync::Future<T> future) noexcept : future_(std::move(future)) {}
+    /// `callbacks`: of which none can wait for this result.
+    explicit AsyncResult(sync::Future<T> future, const void* callbacks = nullptr) noexcept
+        : future_(std::move(future)), callbacks_(callbacks) {}
 
     /// The result, or throws what the call threw; TimeoutError at the deadline; CancelledError when the pool was terminated first.
-    std::add_lvalue_reference_t<T> get(Deadline deadline = forever) & { return future_.result(deadline); }
-    T get(Deadline deadline = forever) && { return std::move(future_).result(deadline); }
+    std::add_lvalue_reference_t<T> get(Deadline deadline = forever) & {
+        check(deadline);
+        return future_.result(deadline);
+    }
+    T get(Deadline deadline = forever) && {
+        check(deadline);
+        return std::move(future_).result(deadline);
+    }
     auto async_get(Deadline deadline = forever) const { return future_.async_result(deadline); }
     auto operator co_await() const { return future_.async_result(); }
     /// True once it is ready; false at the deadline.
-    bool wait(Deadline deadline = forever) const { return future_.wait(deadline); }
+    bool wait(Deadline deadline = forever) const {
+        check(deadline);
+        return future_.wait(deadline);
+    }
     auto async_wait(Deadline deadline = forever) const { return future_.async_wait(deadline); }
     [[nodiscard]] bool ready() const noexcept { return future_.done(); }
     /// Whether the call ended without an exception. Throws UsageError before it is ready. (Python: ValueError)
@@ -56,7 +71,11 @@ class AsyncResult {
     [[nodiscard]] const sync::Future<T>& future() const noexcept { return future_; }
 
   private:
+    void check(const Deadline& deadline) const {
+        if (callbacks_ && deadline.is_forever() && !future_.done()) detail::check_not_in_callback_of(callbacks_);
+    }
     sync::Future<T> future_;
+    const void* callbacks_;
 };
 
 } // namespace sennit::multiprocessing

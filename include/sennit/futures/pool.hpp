@@ -90,6 +90,7 @@ class Pool {
     template <class F, class... Args>
     auto apply(F&& f, const Args&... args) {
         using Task = detail::CallTask<detail::call_result_t<std::decay_t<F>, Shipped<Args>...>>;
+        detail::check_not_in_callback_of(callbacks_.get());
         Task* const task =
             detail::submit_call<std::decay_t<F>, Shipped<Args>...>(*pool_, true, f, Shipped<Args>(args)...);
         using Result = typename decltype(future_of(task))::value_type;
@@ -107,13 +108,14 @@ class Pool {
             },
             args);
         sync::Future<R> future = future_of(task);
-        if (!options.callback && !options.error_callback) return AsyncResult<R>(std::move(future));
-        return AsyncResult<R>(told_first(std::move(future), std::move(options)));
+        if (!options.callback && !options.error_callback) return AsyncResult<R>(std::move(future), callbacks_.get());
+        return AsyncResult<R>(told_first(std::move(future), std::move(options)), callbacks_.get());
     }
 
     /// f(element) for each; the results in order. `chunksize` elements make a task; 0, the default: four tasks a worker.
     template <class F, std::ranges::input_range A>
     auto map(F f, A&& elements, std::size_t chunksize = 0) {
+        detail::check_not_in_callback_of(callbacks_.get());
         auto all = map_some<false>(std::move(f), std::forward<A>(elements), chunksize, {});
         return std::move(all.get()); // nobody else has it
     }
@@ -126,6 +128,7 @@ class Pool {
     /// f(elements of a tuple...) for each tuple.
     template <class F, std::ranges::input_range A>
     auto starmap(F f, A&& tuples, std::size_t chunksize = 0) {
+        detail::check_not_in_callback_of(callbacks_.get());
         auto all = map_some<true>(std::move(f), std::forward<A>(tuples), chunksize, {});
         return std::move(all.get()); // nobody else has it
     }
@@ -209,11 +212,12 @@ class Pool {
         if (chunksize == 0) chunksize = pool::detail::default_chunksize(elements.size(), processes());
         auto job = std::make_shared<detail::ProcessMap<star, F, E>>(std::move(f), std::move(elements),
                                                                     std::move(options), callbacks_);
-        return AsyncResult<Result>(job->start(*pool_, chunksize));
+        return AsyncResult<Result>(job->start(*pool_, chunksize), callbacks_.get());
     }
     template <class F, class A>
     auto imap_some(F f, A&& range, std::size_t chunksize, bool ordered) {
         if (chunksize < 1) throw_bad_chunksize();
+        detail::check_not_in_callback_of(callbacks_.get());
         using View = std::views::all_t<A>;
         using R = detail::call_result_t<F, detail::element_of<View>>;
         // Enough that no worker waits for who fetches the results.

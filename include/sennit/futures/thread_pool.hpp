@@ -318,7 +318,7 @@ class ThreadPool {
                     later.set_result(static_cast<R&&>(result));
                 }
             });
-        return AsyncResult<R>(later);
+        return AsyncResult<R>(later, callbacks_.get());
     }
     template <bool Star, class F, class A, class E = std::ranges::range_value_t<A>,
               class Result = typename detail::MapJob<Star, F, E>::Result>
@@ -333,9 +333,10 @@ class ThreadPool {
                 elements.emplace_back(std::move(e));
         }
         if (chunksize == 0) chunksize = detail::default_chunksize(elements.size(), executor_->max_workers());
+        const void* const told = options.callback || options.error_callback ? callbacks_.get() : nullptr;
         auto job = std::make_shared<detail::MapJob<Star, F, E>>(std::move(f), std::move(elements), std::move(options),
                                                                 callbacks_);
-        return AsyncResult<Result>(job->start(*executor_, chunksize));
+        return AsyncResult<Result>(job->start(*executor_, chunksize), told);
     }
     template <class F, class A>
     auto imap_some(F f, A&& range, std::size_t chunksize, bool ordered) {

@@ -1,4 +1,6 @@
 #include <sennit/futures/pool.hpp>
+#include <sennit/futures/process_pool_executor.hpp>
+#include <sennit/futures/thread_pool.hpp>
 
 #include "support/seed.hpp"
 #include "support/snapshot.hpp"
@@ -339,6 +341,76 @@ TEST_F(ProcessPool, callbacks_run_before_the_result_is_ready) {
     EXPECT_THROW(bad.get(), std::runtime_error);
     EXPECT_EQ(errors, 1);
     EXPECT_FALSE(bad.successful());
+}
+
+TEST_F(ProcessPool, a_callback_that_waits_for_the_same_pool_gets_an_error_and_does_not_hang) {
+    Pool pool(1), other(1);
+    Event go;
+    AsyncResult<bool> later = pool.apply_async([](Event e) { return e.wait(); }, std::tuple(go));
+    std::atomic<int> refused{0}, allowed{0};
+    const auto refuse = [&](auto&& wait) {
+        try {
+            wait();
+        } catch (const UsageError& e) {
+            refused += std::string(e.what()).find("callback of a pool can't wait") != std::string::npos;
+        }
+    };
+    auto told = other.apply_async(square, std::tuple(3));
+    ASSERT_EQ(told.get(), 9);
+    auto first = other.apply_async(square, std::tuple(2), {.callback = [&](int) {
+                                       refuse([&] { other.apply(square, 1); });
+                                       refuse([&] { other.map(square, std::vector<int>{1}); });
+                                       refuse([&] { static_cast<void>(other.imap(square, std::vector<int>{1})); });
+                                       refuse([&] { other.apply_async(square, std::tuple(1)).get(); });
+                                       allowed += told.get() == 9;
+                                       allowed += !later.wait(1ms); // a deadline is not for ever
+                                       go.set();                    // and another pool's work goes on
+                                       allowed += later.get();
+                                       allowed += pool.apply(square, 5) == 25;
+                                   }});
+    EXPECT_EQ(first.get(), 4);
+    EXPECT_EQ(refused, 4);
+    EXPECT_EQ(allowed, 4);
+    EXPECT_EQ(other.apply(square, 6), 36) << "the pool is as before";
+}
+
+TEST_F(ProcessPool, a_callback_of_a_future_that_waits_for_another_of_the_pool_gets_an_error_and_does_not_hang) {
+    futures::ProcessPoolExecutor pool(1);
+    Event go;
+    sync::Future<bool> runs = pool.submit([](Event e) { return e.wait(); }, go);
+    sync::Future<int> waits = pool.submit(square, 4);
+    std::string said;
+    sync::Event told;
+    runs.add_done_callback([&](const sync::Future<bool>&) {
+        try {
+            static_cast<void>(pool.submit([](int n) { ::poll(nullptr, 0, n); }, 20).result());
+        } catch (const UsageError& e) {
+            said = e.what();
+        }
+        told.set();
+    });
+    go.set();
+    EXPECT_TRUE(told.wait(60s));
+    EXPECT_NE(said.find("can't wait for a future of the same pool"), std::string::npos) << said;
+    EXPECT_EQ(waits.result(), 16);
+}
+
+TEST(ThreadPoolCallback,
+     that_waits_for_work_with_callbacks_of_the_same_pool_gets_an_error_and_for_other_work_its_result) {
+    pool::ThreadPool pool(1);
+    int refused = 0, allowed = 0;
+    auto first = pool.apply_async(square, std::tuple(2), {.callback = [&](int) {
+                                      allowed += pool.apply(square, 3) == 9;
+                                      allowed += pool.apply_async(square, std::tuple(4)).get() == 16;
+                                      try {
+                                          pool.apply_async(square, std::tuple(5), {.callback = [](int) {}}).wait();
+                                      } catch (const UsageError&) {
+                                          ++refused;
+                                      }
+                                  }});
+    EXPECT_EQ(first.get(), 4);
+    EXPECT_EQ(allowed, 2);
+    EXPECT_EQ(refused, 1);
 }
 
 } // namespace
