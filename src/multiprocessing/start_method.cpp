@@ -58,6 +58,7 @@ StartMethod default_start_method() noexcept {
 void fix_start_method() noexcept { setting.fetch_or(fixed, memory_order_relaxed); }
 
 void inherit_start_method(StartMethod method) noexcept {
+    if (default_start_method() == method) return; // what is not written need not be copied
     setting.store(static_cast<unsigned>(method), memory_order_relaxed);
 }
 

@@ -41,7 +41,8 @@ constinit Takeover takeover;
 // glibc gives main's arguments to constructors. Before those of the program's static objects.
 [[gnu::constructor(101)]] void look_at_arguments(int argc, char** argv, char**) noexcept {
     if (argc < 3 || argv == nullptr || std::strcmp(argv[1], child_mark) != 0) return;
-    if (std::strcmp(argv[2], "zygote") == 0 && argc == 3)
+    const bool bound = std::strcmp(argv[2], "zygote-bound") == 0;
+    if ((bound || std::strcmp(argv[2], "zygote") == 0) && argc == 3)
         takeover.kind = Kind::zygote;
     else if (std::strcmp(argv[2], "spawn") == 0 && argc == 4)
         takeover.kind = Kind::spawned;
@@ -49,6 +50,7 @@ constinit Takeover takeover;
     if (os::is_privileged() || !os::is_open(ChildFds::commands) || !os::is_fifo(ChildFds::lifeline))
         takeover.kind = Kind::none;
     if (takeover.kind == Kind::spawned) takeover.fd_count = std::atoi(argv[3]);
+    if (takeover.kind == Kind::zygote && bound) os::remove_variable(bind_now);
     takeover.pending = takeover.kind != Kind::none;
 }
 

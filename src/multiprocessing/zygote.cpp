@@ -13,7 +13,7 @@
 // 3. Who starts often finds a spare: a child that the zygote made ahead, which has done c1 and c2 and sleeps on a socket of its own, whose
 //    other end p got with its pidfd. Then a start is one packet to the spare (c3), and an order for the next one to the zygote. The packet
 //    is in the spare's queue or it is not: so a start has happened or not, whoever dies. A spare whose answer was lost is found by
-//    page.spare, and ended; one that p closes ends by itself. A spare is no process of the program's yet: nobody counts or sees it.
+//    page.spares, and ended; one that p closes ends by itself. A spare is no process of the program's yet: nobody counts or sees it.
 // 4. The zygote sleeps in recvmsg. The end of the socket is the end of p: it kills those that it has made, with what they left in their
 //    groups, and ends. The children die without it too, by the lifeline.
 #include "zygote.hpp"
@@ -41,15 +41,17 @@
 namespace sennit::multiprocessing::detail {
 namespace {
 
-// A second start within this time makes a spare for the third.
-constexpr std::int64_t often_ns = 1'000'000'000;
+// A second start within this time makes a spare for the third; within the other, as many as there may be.
+constexpr std::int64_t often_ns = 1'000'000'000, very_often_ns = 100'000'000;
 // With more descriptors the zygote is asked, whose refusal is an answer.
 constexpr std::size_t most_fds_of_spare = 64;
 
 struct Order {
     static constexpr std::uint64_t the_magic = 0x73656e6e69740003;
     std::uint64_t magic = the_magic;
+    std::uint64_t place = 0; // among page.spares
 };
+static_assert(offsetof(Order, place) == offsetof(StartHeader, preparation_bytes)); // where it is read
 
 struct Hello {
     static constexpr std::uint64_t the_magic = 0x73656e6e69740002;
@@ -89,8 +91,8 @@ void Zygote::forget() noexcept SENNIT_NO_TSA {
     mutex_.reset_after_fork();
     socket_.reset();
     process_ = os::ChildProcess();
-    spare_ = Spare();
-    spare_ordered_ = false;
+    spares_.clear();
+    ordered_ = 0;
     last_start_ns_ = 0;
     if (page_ != nullptr) os::unmap(page_, os::page_bytes());
     page_ = nullptr;
@@ -98,7 +100,9 @@ void Zygote::forget() noexcept SENNIT_NO_TSA {
 
 void Zygote::drop() noexcept {
     socket_.reset(); // it ends by this, if it has not
-    end_spare();
+    for (Spare& spare : spares_) end(std::move(spare));
+    spares_.clear();
+    ordered_ = 0;
     last_start_ns_ = 0;
     os::release_to_reaper(std::move(process_));
     process_ = os::ChildProcess();
@@ -120,10 +124,15 @@ void Zygote::launch() {
                                      {there.get(), ChildFds::commands},
                                      {os::Lifeline::read_end(), ChildFds::lifeline},
                                      {page.get(), ChildFds::page}};
-        const char* const argv[] = {program_name(), child_mark, "zygote", nullptr};
+        // Its functions of libraries are bound now, not in each copy anew. It takes that out of its environment again.
+        const bool binds = os::has_variable(bind_now);
+        std::vector<const char*> envp;
+        if (!binds) envp = os::environment_and(bind_now_line);
+        const char* const argv[] = {program_name(), child_mark, binds ? "zygote" : "zygote-bound", nullptr};
         os::SpawnRequest request;
         request.file = this_program;
         request.argv = argv;
+        if (!binds) request.envp = envp.data();
         request.fds = fds;
         request.process_group = 0;
         if (const auto failure = os::spawn(request, process_); failure.step != os::SpawnStep::none)
@@ -158,66 +167,86 @@ void Zygote::launch() {
 os::ChildProcess Zygote::start(std::span<const iovec> pieces, std::span<const int> fds) {
     const os::MutexGuard guard(mutex_);
     const std::int64_t now = base::monotonic_ns();
-    const bool often = last_start_ns_ != 0 && now - last_start_ns_ < often_ns;
+    const std::int64_t since = now - last_start_ns_;
+    const unsigned wanted = last_start_ns_ == 0 || since >= often_ns ? 0 : since >= very_often_ns ? 1 : most_spares;
     os::ChildProcess child;
     if (!start_by_spare(pieces, fds, child)) child = start_by_clone(pieces, fds);
     last_start_ns_ = now;
-    if (often && socket_ && !spare_.socket && !spare_ordered_) order_spare();
+    while (socket_ && spares_.size() < wanted && order_spare()) {}
     return child;
 }
 
-// False: there is none, or it was killed before.
+// False: there is none, or they were killed before.
 bool Zygote::start_by_spare(std::span<const iovec> pieces, std::span<const int> fds, os::ChildProcess& child) {
-    if (spare_ordered_) take_spare();
-    if (!spare_.socket || fds.size() > most_fds_of_spare) return false;
-    if (const int error = os::send_packet(spare_.socket.get(), pieces, fds); error != 0) {
+    while (!spares_.empty() && fds.size() <= most_fds_of_spare) {
+        if (!spares_.front().process) {
+            take_answer();
+            continue;
+        }
+        Spare spare = std::move(spares_.front());
+        spares_.erase(spares_.begin());
+        const int error = os::send_packet(spare.socket.get(), pieces, fds);
+        if (error == 0) {
+            FAULT_POINT("zygote.asked");
+            child = std::move(spare.process);
+            return true;
+        }
+        end(std::move(spare));
         if (error != -EPIPE && error != -ECONNRESET) throw OSError(-error, "sendmsg: cannot tell a process what to do");
-        end_spare();
+    }
+    return false;
+}
+
+// False: the zygote is dead, as the next start finds.
+bool Zygote::order_spare() noexcept {
+    try {
+        Order order;
+        order.place = next_place_;
+        page_->spares[order.place] = 0;
+        spares_.reserve(most_spares);
+        const iovec piece{&order, sizeof order};
+        if (os::send_packet(socket_.get(), {&piece, 1}, {}) != 0) return false;
+        spares_.push_back({os::ChildProcess(), os::Fd(), static_cast<unsigned>(order.place)});
+    } catch (...) {
         return false;
     }
-    FAULT_POINT("zygote.asked");
-    child = std::move(spare_.process);
-    spare_ = Spare();
+    next_place_ = (next_place_ + 1) % most_spares;
+    ++ordered_;
     return true;
 }
 
-void Zygote::order_spare() noexcept {
-    page_->spare = 0;
-    Order order;
-    const iovec piece{&order, sizeof order};
-    spare_ordered_ = os::send_packet(socket_.get(), {&piece, 1}, {}) == 0; // else it is dead, as the next start finds
-}
-
-// Waits for what was ordered, which is on its way.
-void Zygote::take_spare() {
+// To what was ordered first; it is on its way.
+void Zygote::take_answer() {
+    const auto first = spares_.end() - ordered_;
     Answer answer{};
     std::vector<os::Fd> fds;
     const iovec room{&answer, sizeof answer};
     const ssize_t got = os::receive_packet(socket_.get(), {&room, 1}, fds);
-    if (got == sizeof answer && (answer.pid == 0 || fds.size() == 2)) {
-        spare_ordered_ = false;
-        if (answer.pid != 0) spare_ = {os::ChildProcess(answer.pid, std::move(fds[0])), std::move(fds[1])};
+    if (got == sizeof answer && fds.size() == 2) {
+        first->process = os::ChildProcess(answer.pid, std::move(fds[0]));
+        first->socket = std::move(fds[1]);
+    } else if (got == sizeof answer || got == -EMFILE) { // none was made; or no descriptor was left here
+        end(std::move(*first));
+        spares_.erase(first);
+    } else {
+        drop();
         return;
     }
-    if (got == -EMFILE) // no descriptor was left here
-        end_spare();
-    else
-        drop();
+    --ordered_;
 }
 
-// That one sleeps, or dies.
-void Zygote::end_spare() noexcept {
-    if (spare_ordered_ && page_ != nullptr && page_->spare != 0) os::adopt_child(page_->spare, spare_.process);
-    spare_ordered_ = false;
-    spare_.socket.reset();
-    if (!spare_.process) return;
-    spare_.process.send_signal(SIGKILL);
-    if (!spare_.process.wait(std::chrono::seconds(2))) os::release_to_reaper(std::move(spare_.process));
-    spare_.process = os::ChildProcess();
+// It sleeps, or dies; or was not made.
+void Zygote::end(Spare spare) noexcept {
+    spare.socket.reset();
+    if (!spare.process && page_->spares[spare.place] != 0) os::adopt_child(page_->spares[spare.place], spare.process);
+    if (!spare.process) return;
+    spare.process.send_signal(SIGKILL);
+    if (!spare.process.wait(std::chrono::seconds(2))) os::release_to_reaper(std::move(spare.process));
 }
 
 os::ChildProcess Zygote::start_by_clone(std::span<const iovec> pieces, std::span<const int> fds) {
     for (int attempt = 0; attempt < 4; ++attempt) {
+        while (ordered_ > 0) take_answer(); // they come before ours
         if (!socket_) launch();
         page_->made = 0;
         if (const int error = os::send_packet(socket_.get(), pieces, fds); error != 0) {
@@ -249,7 +278,7 @@ os::ChildProcess Zygote::start_by_clone(std::span<const iovec> pieces, std::span
 void Zygote::stop() noexcept {
     const os::MutexGuard guard(mutex_);
     if (!process_) return;
-    spare_.socket.reset();
+    for (Spare& spare : spares_) spare.socket.reset();
     socket_.reset();
     if (!process_.wait(std::chrono::seconds(2))) process_.send_signal(SIGKILL);
     drop();
@@ -260,10 +289,11 @@ pid_t Zygote::pid() noexcept {
     return socket_ ? process_.pid() : 0;
 }
 
-pid_t Zygote::spare_pid() noexcept {
+std::vector<pid_t> Zygote::spare_pids() {
     const os::MutexGuard guard(mutex_);
-    if (spare_.process) return spare_.process.pid();
-    return spare_ordered_ && page_ != nullptr ? page_->spare : 0;
+    std::vector<pid_t> all;
+    for (const Spare& spare : spares_) all.push_back(spare.process ? spare.process.pid() : page_->spares[spare.place]);
+    return all;
 }
 
 // ---- the zygote
@@ -277,7 +307,7 @@ class Made {
         if (all_.size() >= look_at_) {
             std::erase_if(
                 all_, [](const os::Fd& fd) { return os::has_ended(fd.get()) && !os::signal_with_group(fd.get(), 0); });
-            look_at_ = all_.size() + 64;
+            look_at_ = 2 * all_.size() + few;
         }
         all_.push_back(std::move(pidfd));
     }
@@ -287,7 +317,8 @@ class Made {
 
   private:
     std::vector<os::Fd> all_;
-    std::size_t look_at_ = 64;
+    static constexpr std::size_t few = 8; // more are copied, and closed, by each child
+    std::size_t look_at_ = few;
 };
 
 // One that tells a start. What came, or -errno, or 0 at the end.
@@ -370,11 +401,13 @@ void run_zygote() {
     auto* const page = static_cast<Zygote::Page*>(os::map_shared(ChildFds::page, os::page_bytes(), error));
     if (page == nullptr) os::exit_now(1);
     os::Fd(ChildFds::page).reset();
+    os::keep_from_copies(page, os::page_bytes());
     const Hello hello{Hello::the_magic, os::thread_count()};
     const iovec greeting{const_cast<Hello*>(&hello), sizeof hello};
     if (os::send_packet(ChildFds::commands, {&greeting, 1}, {}) != 0 || hello.threads > 1) os::exit_now(1);
     os::set_kernel_thread_name("sennit-zygote");
     rehearse();
+    const os::Fd own_fds = os::Lifeline::open_own_fds();
 
     Made made;
     std::vector<os::Fd> fds;
@@ -400,10 +433,12 @@ void run_zygote() {
         if (answer.error == 0) {
             pid_t pid = -1;
             os::Fd watch;
-            os::Lifeline::open_watch(ChildFds::lifeline, watch); // here: in a child /proc would have to be made first
-            answer.error = os::fork_sibling(pid, pidfd, is_order ? &page->spare : &page->made);
+            os::Lifeline::open_watch(ChildFds::lifeline, watch,
+                                     own_fds); // here: in a child /proc would have to be made
+            answer.error = os::fork_sibling(
+                pid, pidfd,
+                is_order ? &page->spares[start.header.preparation_bytes % Zygote::most_spares] : &page->made);
             if (answer.error == 0 && pid == 0) {
-                os::unmap(page, os::page_bytes());
                 if (is_order) {
                     pair.there.reset();
                     become_spare(std::move(pair.here), std::move(watch));

@@ -18,6 +18,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -94,6 +95,20 @@ void flush_before_fork() noexcept { std::fflush(nullptr); }
 bool is_privileged() noexcept { return ::getauxval(AT_SECURE) != 0; }
 
 bool is_linked_statically() noexcept { return ::getauxval(AT_BASE) == 0; }
+
+bool has_variable(const char* name) noexcept { return std::getenv(name) != nullptr; }
+
+std::vector<const char*> environment_and(const char* line) {
+    std::vector<const char*> all;
+    for (char** at = environ; at != nullptr && *at != nullptr; ++at) all.push_back(*at);
+    all.push_back(line);
+    all.push_back(nullptr);
+    return all;
+}
+
+void remove_variable(const char* name) noexcept { ::unsetenv(name); }
+
+void keep_from_copies(void* address, std::size_t bytes) noexcept { ::madvise(address, bytes, MADV_DONTFORK); }
 
 bool is_open(int fd) noexcept { return ::fcntl(fd, F_GETFD) >= 0; }
 
@@ -229,11 +244,13 @@ int Lifeline::read_end() {
     return it.read_end.get();
 }
 
-int Lifeline::open_watch(int read_end, Fd& watch) noexcept {
+Fd Lifeline::open_own_fds() noexcept { return Fd(::open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC)); }
+
+int Lifeline::open_watch(int read_end, Fd& watch, const Fd& own_fds) noexcept {
     char path[40];
-    std::snprintf(path, sizeof path, "/proc/self/fd/%d", read_end);
+    std::snprintf(path, sizeof path, own_fds ? "%d" : "/proc/self/fd/%d", read_end);
     // Opened anew: who is sent the signal belongs to the opening, which siblings would share.
-    Fd own(::open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    Fd own(::openat(own_fds ? own_fds.get() : AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
     if (!own) return errno;
     watch = std::move(own);
     return 0;

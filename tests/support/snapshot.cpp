@@ -114,16 +114,19 @@ Snapshot Snapshot::take() {
         if (stat.state == '?' || stat.state == 'X' || stat.state == 'Z') continue; // it is being taken off the list
         s.items_["thread " + tid] = stat.name;
     }
-    int spares = 0;
+    unsigned spares = 0;
     for (const auto& pid : names_in("/proc")) {
         if (!is_number(pid)) continue;
         const Stat stat = read_stat("/proc/" + pid + "/stat");
-        // One may wait for the next start as long as there is a zygote.
-        if (stat.parent == me && stat.name == "sennit-spare" && stat.state != 'Z' && ++spares == 1) continue;
+        // Some may wait for the next start as long as there is a zygote.
+        if (stat.parent == me && stat.name == "sennit-spare" && stat.state != 'Z' &&
+            ++spares <= multiprocessing::detail::Zygote::most_spares)
+            continue;
         if (stat.parent == me) s.items_["child " + pid] = stat.name + (stat.state == 'Z' ? " (zombie)" : "");
     }
-    // Asked afterwards: the kernel tells its number before it runs.
-    s.items_.erase("child " + std::to_string(multiprocessing::detail::Zygote::get().spare_pid()));
+    // Asked afterwards: the kernel tells their numbers before they run.
+    for (const pid_t spare : multiprocessing::detail::Zygote::get().spare_pids())
+        s.items_.erase("child " + std::to_string(spare));
     {
         std::ifstream maps("/proc/self/maps");
         std::string line;

@@ -4,7 +4,10 @@
 #include <sennit/os/fd.hpp>
 #include <sennit/os/spawn.hpp>
 
+#include <cstddef>
+#include <span>
 #include <sys/types.h>
+#include <vector>
 
 namespace sennit::os {
 
@@ -62,7 +65,9 @@ class Lifeline {
     /// The descriptor that must stay open for that is left in `watch`.
     static int die_with(int read_end, Fd& watch) noexcept;
     /// The two steps of that, of which the first may be done by who makes the child: an opening of the pipe for one process alone,
-    static int open_watch(int read_end, Fd& watch) noexcept;
+    /// who opens many in its life finds it more quickly by open_own_fds(), and not at all in a copy of itself,
+    static int open_watch(int read_end, Fd& watch, const Fd& own_fds = Fd()) noexcept;
+    static Fd open_own_fds() noexcept;
     /// and in the child what it dies by.
     static int arm(const Fd& watch) noexcept;
 };
@@ -75,6 +80,14 @@ void flush_before_fork() noexcept;
 bool is_privileged() noexcept;
 /// Whether this program was started without a dynamic loader.
 bool is_linked_statically() noexcept;
+
+/// Whether the environment has it.
+bool has_variable(const char* name) noexcept;
+/// The environment's lines, this one, and nullptr: for SpawnRequest::envp.
+std::vector<const char*> environment_and(const char* line);
+void remove_variable(const char* name) noexcept;
+/// Copies of this process are not to have this memory, whole pages.
+void keep_from_copies(void* address, std::size_t bytes) noexcept;
 
 bool is_open(int fd) noexcept;
 bool is_fifo(int fd) noexcept;

@@ -6,6 +6,7 @@
 #include <sennit/os/io.hpp>
 #include <sennit/os/system_state.hpp>
 
+#include "multiprocessing/zygote.hpp"
 #include "support/snapshot.hpp"
 
 #include <algorithm>
@@ -227,6 +228,66 @@ TEST_F(ChildTest, that_was_made_ahead_outlives_its_zygote_and_the_next_start_mak
         EXPECT_EQ(child.exitcode(), 9);
     }
     EXPECT_NE(detail::forkserver_pid(), zygote);
+}
+
+// Starts until the zygote has been told to make as many ahead as it ever does; false where that takes too long here.
+bool order_all_spares() {
+    auto& zygote = detail::Zygote::get();
+    std::vector<Child> children;
+    for (int i = 0; i < 50 && zygote.spare_pids().size() < detail::Zygote::most_spares; ++i)
+        children.push_back(start(StartMethod::forkserver, [] {}));
+    for (Child& child : children) EXPECT_TRUE(child.join(20s));
+    return zygote.spare_pids().size() == detail::Zygote::most_spares;
+}
+
+TEST_F(ChildTest, that_are_made_ahead_may_all_be_killed_and_are_reaped) {
+    if (!order_all_spares()) GTEST_SKIP() << "starts take too long here for more than one";
+    std::vector<pid_t> spares;
+    while (std::count(spares.begin(), spares.end(), 0) > 0 || spares.empty())
+        spares = detail::Zygote::get().spare_pids(); // till the kernel has told of all
+    for (const pid_t spare : spares)
+        ::kill(spare, SIGKILL); // layers: allow kill by pid: children that nobody else reaps
+    for (int i = 0; i < 4; ++i) {
+        Child child = start(StartMethod::forkserver, [] { std::exit(9); });
+        ASSERT_TRUE(child.join(20s));
+        EXPECT_TRUE(child.exitcode() == 9 || (i < 2 && child.exitcode() == -SIGKILL)) << "told before it died";
+    }
+    const auto left = children_of_this_thread();
+    for (const pid_t spare : spares) EXPECT_EQ(std::count(left.begin(), left.end(), spare), 0);
+}
+
+TEST_F(ChildTest, with_too_many_descriptors_for_one_made_ahead_is_made_while_some_are_on_their_way) {
+    order_all_spares();
+    for (int i = 0; i < 3; ++i) {
+        const os::Pipe pipe = os::make_pipe();
+        Child child = start(
+            StartMethod::forkserver,
+            [](const std::vector<End>& ends) {
+                int open = 0;
+                for (const End end : ends) open += ::fcntl(end.fd, F_GETFD) >= 0 ? 1 : 0;
+                std::exit(open);
+            },
+            std::vector<End>(70, End{pipe.write_end.get()}));
+        ASSERT_TRUE(child.join(20s));
+        EXPECT_EQ(child.exitcode(), 70);
+        Child next = start(StartMethod::forkserver, [] { std::exit(9); });
+        ASSERT_TRUE(next.join(20s));
+        EXPECT_EQ(next.exitcode(), 9);
+    }
+}
+
+TEST_F(ChildTest, has_the_environment_of_this_process_and_nothing_that_the_zygote_alone_is_told) {
+    const auto said = [](StartMethod method) {
+        return said_by_child(method, [](End end) {
+            const char* const value = std::getenv("LD_BIND_NOW");
+            say(end, value ? value : "nothing");
+        });
+    };
+    EXPECT_EQ(said(StartMethod::forkserver), "nothing");
+    detail::stop_forkserver();
+    ::setenv("LD_BIND_NOW", "yes", 1);
+    EXPECT_EQ(said(StartMethod::forkserver), "yes");
+    ::unsetenv("LD_BIND_NOW");
 }
 
 TEST_F(ChildTest, takes_a_cargo_of_megabytes) {
