@@ -45,6 +45,8 @@ namespace {
 constexpr std::size_t page = 4096;
 constexpr std::size_t chunk_bytes = (std::size_t{2} << 20) + 16 * page; // two messages of 1 MiB
 constexpr std::uint64_t most_chunks = 16'384;                           // 32 GiB
+constexpr std::uint64_t turns_from = 8 * page;                          // see turns()
+constexpr std::uint64_t most_ahead = 16 * page;                         // of memory that is made before it is needed
 constexpr std::uint64_t kept_chunks = 8; // as long as there are no more, they keep their memory
 constexpr std::uint64_t alignment = 16;
 constexpr std::uint64_t skip = ~std::uint64_t{0}; // instead of a size: the rest of the chunk is empty
@@ -213,6 +215,37 @@ std::byte* QueueCore::chunk(std::uint64_t number) {
     return other;
 }
 
+// Whether a message of so many bytes goes to the beginning of the next chunk, though it may fit behind the tail: where the queue is
+// empty time and again, two pieces of memory serve by turns, which stay in the caches. Asked once a page, as the head is the readers'.
+bool QueueCore::turns(const Values& tail, std::uint64_t need) const noexcept {
+    const std::uint64_t from = tail.position % chunk_bytes;
+    return from >= turns_from && from / page != (from + need) / page && shared_->head.read().count == tail.count;
+}
+
+// Of the stream; nullptr if it is not mapped here.
+std::byte* QueueCore::at_or_null(std::uint64_t position) noexcept {
+    const std::uint32_t number = shared_->table[number_of(position) % most_chunks].load(memory_order_relaxed);
+    if (number >= most_chunks) return nullptr;                                   // at() says it
+    std::byte* const chunk = mapped_->chunks[number].load(memory_order_acquire); // meets the exchange in chunk()
+    return chunk ? chunk + position % chunk_bytes : nullptr;
+}
+
+// Under the writers' lock: before these bytes are written, in a chunk that is mapped. A page that is made when it is written costs as
+// much as many messages; so several are made at once, the more the more of the chunk was used.
+void QueueCore::prepare(std::uint64_t position, std::uint64_t bytes) noexcept {
+    const std::uint32_t number = shared_->table[number_of(position) % most_chunks].load(memory_order_relaxed);
+    if (number >= kept_chunks) return; // one that has given its memory back, or will
+    const std::uint64_t from = position % chunk_bytes, end = std::min<std::uint64_t>(from + bytes, chunk_bytes);
+    std::uint64_t& prepared = prepared_[number];
+    if (end <= prepared) return;
+    prepared = std::max(prepared, from / page * page);
+    const std::uint64_t ahead = std::clamp<std::uint64_t>(from / page * page, page, most_ahead);
+    const std::uint64_t to = std::min<std::uint64_t>((end - 1) / page * page + ahead, chunk_bytes);
+    os::prepare_part(mapped_->chunks[number].load(memory_order_relaxed) + prepared,
+                     static_cast<std::size_t>(to - prepared));
+    prepared = to;
+}
+
 // Of the stream.
 std::byte* QueueCore::at(std::uint64_t position) {
     const std::uint32_t number = shared_->table[number_of(position) % most_chunks].load(memory_order_relaxed);
@@ -250,7 +283,7 @@ void QueueCore::put(const Source& source, bool& wake) {
     const std::uint64_t need = room_for(source.size());
     std::uint64_t position = tail.position, chunks = tail.chunks;
     const std::uint64_t rest = (chunk_bytes - position % chunk_bytes) % chunk_bytes;
-    const bool skips = rest > 0 && need > rest;
+    const bool skips = rest > 0 && (need > rest || turns(tail, need));
     if (skips) position += rest;
     const std::uint64_t first_new = (tail.position + chunk_bytes - 1) / chunk_bytes; // behind the tail's own
     for (std::uint64_t n = first_new; n <= number_of(position + need - 1); ++n) {
@@ -273,6 +306,8 @@ void QueueCore::put(const Source& source, bool& wake) {
     FAULT_POINT("queue.put.room");
     const std::uint64_t parcel = source.fds().empty() ? 0 : send_fds(source.fds()); // the last that can fail
     const Header header{source.size(), parcel};
+    static_cast<void>(at(position)); // maps it
+    prepare(position, need);
     if (skips) {
         const Header empty{skip, 0};
         std::memcpy(at(tail.position), &empty, sizeof empty);
@@ -291,6 +326,40 @@ void QueueCore::put(const Source& source, bool& wake) {
     s.tail.core.store(os::Patience::core_here(), memory_order_relaxed);
     wake = s.tail.publish({position + need, tail.count + 1, chunks});
     FAULT_POINT("queue.put.published");
+}
+
+// p1 to p3, under the lock, of what fits behind the tail in a chunk that is mapped. False: it does not.
+bool QueueCore::put_here(const Values& tail, std::span<const std::byte> bytes, bool& wake) noexcept {
+    Shared& s = *shared_;
+    const std::uint64_t need = room_for(bytes.size()), from = tail.position % chunk_bytes;
+    if (from == 0 || need > chunk_bytes - from || turns(tail, need)) return false;
+    std::byte* const to = at_or_null(tail.position);
+    if (to == nullptr) return false;
+    FAULT_POINT("queue.put.room");
+    prepare(tail.position, need);
+    const Header header{bytes.size(), 0};
+    std::memcpy(to, &header, sizeof header);
+    std::memcpy(to + sizeof header, bytes.data(), bytes.size());
+    FAULT_POINT("queue.put.copied");
+    s.tail.core.store(os::Patience::core_here(), memory_order_relaxed);
+    wake = s.tail.publish({tail.position + need, tail.count + 1, tail.chunks});
+    FAULT_POINT("queue.put.published");
+    FAULT_POINT("queue.put.before_unlock");
+    return true;
+}
+
+bool QueueCore::put_quickly(std::span<const std::byte> bytes) noexcept {
+    Shared& s = *shared_;
+    os::RobustThread& thread = os::robust_thread();
+    if (s.tail.lock.try_lock(thread) != os::RobustWord::Take::taken) return false;
+    if (s.tail.lock.owner_died()) s.tail.lock.make_consistent(); // there is nothing to repair
+    const Values tail = s.tail.read();
+    const bool full = s.maxsize > 0 && tail.count - s.head.read().count >= s.maxsize;
+    bool wake = false;
+    const bool done = !full && put_here(tail, bytes, wake);
+    s.tail.lock.unlock(thread);
+    if (wake) os::futex_wake_shared(s.tail.word, 1);
+    return done;
 }
 
 // Under the writers' lock. Throws OSError.
@@ -485,6 +554,43 @@ bool QueueCore::GetOp::take(const Taken& values) noexcept {
     }
 }
 
+// The same for a message in one piece, without descriptors, in a chunk that is mapped. False: it is not that.
+bool QueueCore::take_here(const Values& head, const Values& tail, Take take, void* to, bool& wake) {
+    const std::byte* const from = at_or_null(head.position);
+    if (from == nullptr || tail.chunks > kept_chunks) return false;
+    Header header{};
+    std::memcpy(&header, from, sizeof header);
+    const std::uint64_t room = chunk_bytes - head.position % chunk_bytes - sizeof header;
+    if (header.size > room || header.parcel != 0) return false; // also where the rest is empty
+    const std::uint64_t end = head.position + room_for(header.size);
+    if (end > tail.position) return false; // refused by who looks closer
+    take(to, {from + sizeof header, static_cast<std::size_t>(header.size)});
+    FAULT_POINT("queue.get.copied");
+    wake = shared_->head.publish({end, head.count + 1, number_of(end)});
+    FAULT_POINT("queue.get.published");
+    return true;
+}
+
+bool QueueCore::get_quickly(Take take, void* to) {
+    Shared& s = *shared_;
+    const auto has_item = [&s]() noexcept { return s.tail.read().count != s.head.read().count; };
+    if (!has_item() && !patience().look(false, has_item, is_elsewhere(s.tail.core))) return false;
+    os::RobustThread& thread = os::robust_thread();
+    if (s.head.lock.try_lock(thread) != os::RobustWord::Take::taken) return false;
+    if (s.head.lock.owner_died()) s.head.lock.make_consistent();
+    const Values head = s.head.read(), tail = s.tail.read();
+    bool done = false, wake = false;
+    try {
+        done = tail.count != head.count && take_here(head, tail, take, to, wake);
+    } catch (...) {
+        s.head.lock.unlock(thread);
+        throw;
+    }
+    s.head.lock.unlock(thread);
+    if (wake) os::futex_wake_shared(s.head.word, 1);
+    return done;
+}
+
 // g1 to g4. True: it is over. False: to sleep on `seen_` of the lock, or of the tail's word (slept_for_item_).
 bool QueueCore::GetOp::attempt() noexcept {
     Shared& s = *core_.shared_;
@@ -517,8 +623,8 @@ bool QueueCore::GetOp::try_now(Deadline deadline) {
     os::RobustThread& thread = os::robust_thread();
     // While another one copies the only item there may be none: a poll looks for a while.
     for (int tries = deadline.is_poll() ? 1'000 : 1; tries > 0; --tries) {
-        if (!has_item() &&
-            (!looks_ || deadline.is_poll() || !patience().look(false, has_item, is_elsewhere(s.tail.core))))
+        if (!has_item() && (!looks_ || has_looked_ || deadline.is_poll() ||
+                            !patience().look(false, has_item, is_elsewhere(s.tail.core))))
             break;
         if (s.head.lock.try_lock(thread) != os::RobustWord::Take::taken) {
             os::yield_core();

@@ -27,4 +27,11 @@ void give_back_part(int fd, std::uint64_t offset, std::size_t bytes) noexcept {
     errno = saved; // refused: then it stays
 }
 
+void prepare_part(void* address, std::size_t bytes) noexcept {
+    constexpr int populate_write = 23; // MADV_POPULATE_WRITE, Linux 5.14
+    const int saved = errno;
+    ::madvise(address, bytes, populate_write);
+    errno = saved;
+}
+
 } // namespace sennit::os

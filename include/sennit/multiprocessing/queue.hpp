@@ -81,9 +81,9 @@ class QueueGetOp {
     }
     operator wait::Wait&() noexcept { return op_; } // NOLINT(google-explicit-constructor): what one suspends on
     void set_continuation(void* handle_address) noexcept { op_.set_continuation(handle_address); }
-
-  private:
-    static QueueCore::GetOp::Take taker() noexcept {
+    void has_looked() noexcept { op_.has_looked(); }
+    /// What makes a T of a message, in a std::optional<T>.
+    static QueueCore::Take taker() noexcept {
         if constexpr (made_in_place<T>)
             return [](void* to, std::span<const std::byte> message) {
                 CargoReader from(message);
@@ -94,6 +94,8 @@ class QueueGetOp {
         else
             return nullptr;
     }
+
+  private:
     std::shared_ptr<QueueCore> core_; // as long as it waits
     bool block_;
     std::optional<T> value_;
@@ -174,7 +176,9 @@ class Queue {
     /// Throws Full when there is no room, at once or by the deadline.
     void put(const T& item, bool block = true, Deadline deadline = forever) {
         if constexpr (detail::raw<T>) {
-            detail::QueuePutOp op(here("put"), std::as_bytes(std::span(&item, 1)), block);
+            const auto bytes = std::as_bytes(std::span(&item, 1));
+            if (block && here("put").put_quickly(bytes)) return;
+            detail::QueuePutOp op(here("put"), bytes, block);
             run(op, deadline);
             return;
         }
@@ -194,8 +198,12 @@ class Queue {
     }
     /// Throws Empty when there is none, at once or by the deadline.
     T get(bool block = true, Deadline deadline = forever) {
-        detail::QueueGetOp<T> op(here("get"), nullptr, block, true);
-        return run(op, deadline);
+        const bool quickly = detail::made_in_place<T> && block && !deadline.is_poll();
+        if constexpr (detail::made_in_place<T>) {
+            std::optional<T> value;
+            if (quickly && here("get").get_quickly(detail::QueueGetOp<T>::taker(), &value)) return std::move(*value);
+        }
+        return get_slowly(block, deadline, quickly);
     }
     T get(Deadline deadline) { return get(true, deadline); }
     T get_nowait() { return get(false); }
@@ -299,6 +307,11 @@ class Queue {
         check(cargo);
         detail::QueuePutOp op(here("put"), nullptr, std::move(cargo), block);
         run(op, deadline);
+    }
+    [[gnu::noinline]] T get_slowly(bool block, Deadline deadline, bool has_looked) {
+        detail::QueueGetOp<T> op(here("get"), nullptr, block, true);
+        if (has_looked) op.has_looked();
+        return run(op, deadline);
     }
     template <class Op>
     static auto run(Op& op, Deadline deadline) {

@@ -39,6 +39,14 @@ class QueueCore {
     class GetOp;
     class JoinOp;
 
+    /// What is done with a message that lies in one piece: under the readers' lock, so no code of the user's.
+    using Take = void (*)(void* to, std::span<const std::byte> message);
+    /// The ops' work where nothing stands in its way: the lock is free, and there is room in the chunk, or an item in one piece and
+    /// without descriptors. False: nothing was done, and an op is to do it.
+    bool put_quickly(std::span<const std::byte> bytes) noexcept;
+    /// Looks for a while whether one comes. What `take` throws leaves the item where it is.
+    bool get_quickly(Take take, void* to);
+
     struct Shared;
     struct State;
     struct End;
@@ -48,6 +56,11 @@ class QueueCore {
     void map_control();
     [[nodiscard]] std::byte* at(std::uint64_t position);
     std::byte* chunk(std::uint64_t number);
+    [[nodiscard]] std::byte* at_or_null(std::uint64_t position) noexcept;
+    [[nodiscard]] bool turns(const Values& tail, std::uint64_t need) const noexcept;
+    void prepare(std::uint64_t position, std::uint64_t bytes) noexcept;
+    bool put_here(const Values& tail, std::span<const std::byte> bytes, bool& wake) noexcept;
+    bool take_here(const Values& head, const Values& tail, Take take, void* to, bool& wake);
     struct Source;
     void put(const Source& source, bool& wake);
     std::uint64_t send_fds(std::span<const int> fds);
@@ -58,6 +71,8 @@ class QueueCore {
     // Where each chunk of the file is mapped here; set once.
     struct Mapped;
     std::unique_ptr<Mapped> mapped_;
+    // Up to where the memory of the file's first chunks was made by this process. Under the writers' lock.
+    std::uint64_t prepared_[8] = {};
 };
 
 /// The wait of put(): for the writers' lock, and for room.
@@ -86,11 +101,12 @@ class QueueCore::PutOp final : public SharedWait {
 /// The wait of get(): for the readers' lock, and for an item.
 class QueueCore::GetOp : public SharedWait {
   public:
-    /// What is done with a message that lies in one piece: under the readers' lock, so no code of the user's.
-    using Take = void (*)(void* to, std::span<const std::byte> message);
+    using Take = QueueCore::Take;
     GetOp(QueueCore& core, const wait::WaitSite& site, bool looks, Take take = nullptr, void* to = nullptr) noexcept
         : SharedWait(&core, site), core_(core), take_(take), to_(to), looks_(looks) {}
     bool try_now(Deadline deadline);
+    /// try_now() does not look for a while: get_quickly() has.
+    void has_looked() noexcept { has_looked_ = true; }
     bool step() noexcept override;
     /// False: there was no item by the deadline. Else it has been taken, or is in body().
     bool finish_get(wait::Agent& me);
@@ -111,7 +127,7 @@ class QueueCore::GetOp : public SharedWait {
     std::exception_ptr error_;
     std::int64_t slept_at_ = 0;
     std::uint32_t seen_ = 0;
-    bool looks_, done_ = false, taken_ = false, cancelled_ = false, slept_for_item_ = false;
+    bool looks_, has_looked_ = false, done_ = false, taken_ = false, cancelled_ = false, slept_for_item_ = false;
 };
 
 class QueueCore::JoinOp final : public SharedWait {

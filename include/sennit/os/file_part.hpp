@@ -14,4 +14,8 @@ int grow_file(int fd, std::uint64_t bytes) noexcept;
 /// Gives the memory of a part back: it reads as zeroes then.      Source: fallocate(2), FALLOC_FL_PUNCH_HOLE
 void give_back_part(int fd, std::uint64_t offset, std::size_t bytes) noexcept;
 
+/// Makes the memory of mapped pages now, in one go, rather than each page when it is written first. Best effort.
+/// Source: madvise(2), MADV_POPULATE_WRITE
+void prepare_part(void* address, std::size_t bytes) noexcept;
+
 } // namespace sennit::os

@@ -5,14 +5,17 @@
 #include "support/snapshot.hpp"
 #include "support/tier.hpp"
 
+#include <array>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <functional>
 #include <gtest/gtest.h>
 #include <memory>
 #include <numeric>
 #include <sennit/base/fault_point.hpp>
 #include <string>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
@@ -238,6 +241,44 @@ TEST_F(SharedQueue,
     for (int i = 0; i < 50; ++i) EXPECT_EQ(q.get(), item);
 }
 
+TEST_F(SharedQueue, that_is_empty_time_and_again_keeps_to_little_memory) {
+    using Item = std::array<std::uint64_t, 8>;
+    Queue<Item> q;
+    CargoWriter handle;
+    q.pack(handle);
+    struct stat before {};
+    ASSERT_EQ(::fstat(handle.fds()[0], &before), 0);
+    std::uint64_t put = 0, got = 0;
+    // 8 MiB go through, at most 3 items at a time.
+    for (const std::uint64_t all = 100'000; got < all;) {
+        for (std::uint64_t n = put % 4; n > 0; --n) q.put(Item{0, ++put});
+        if (got == put) q.put(Item{0, ++put});
+        while (got < put) {
+            const Item item = q.get();
+            ASSERT_EQ(item[1], ++got);
+        }
+    }
+    struct stat after {};
+    ASSERT_EQ(::fstat(handle.fds()[0], &after), 0);
+    EXPECT_LE((after.st_blocks - before.st_blocks) * 512, 512 * 1024) << "bytes";
+}
+
+TEST_F(SharedQueue, with_items_of_another_type_refuses_each_and_goes_on) {
+    Queue<std::array<int, 4>> q;
+    CargoWriter handle;
+    q.pack(handle);
+    std::vector<os::Fd> fds;
+    for (const int fd : handle.fds()) fds.push_back(os::duplicate(fd));
+    CargoReader from(handle.bytes(), std::move(fds));
+    Queue<int> other = Queue<int>::unpack(from);
+    q.put({1, 2, 3, 4});
+    EXPECT_THROW(other.get(), CargoError);
+    EXPECT_THROW(other.get(100ms), CargoError) << "the item stays, and the lock is free";
+    EXPECT_EQ(q.get(), (std::array<int, 4>{1, 2, 3, 4}));
+    other.put(7);
+    EXPECT_EQ(other.get(), 7);
+}
+
 TEST_F(SharedQueue, a_handle_that_was_sent_is_of_the_same_queue) {
     JoinableQueue<int> q(3);
     auto [here, there] = Pipe();
@@ -358,12 +399,13 @@ TEST_F(SharedQueue, who_is_killed_while_it_handles_descriptors_takes_none_of_oth
 }
 
 // A child puts and gets, and is killed at a point; the queue goes on, with whole items in order, none of them twice.
-TEST_F(SharedQueue, who_is_killed_at_any_point_leaves_it_whole) {
+template <class Item>
+void kill_at_any_point(Item (*make)(int)) {
     const auto deaths = static_cast<int>(sennit::testing::by_tier(8, 100, 2'000));
     for (const char* point : {"queue.put.room", "queue.put.copied", "queue.put.published", "queue.put.before_unlock",
                               "queue.get.copied", "queue.get.published"}) {
         const bool puts = std::string(point).starts_with("queue.put");
-        Queue<std::vector<int>> q(4);
+        Queue<Item> q(4);
         int next = 0; // of the items that this process has seen or put
         for (int death = 0; death < deaths; ++death) {
             const int nth = 1 + death % 3;
@@ -371,7 +413,7 @@ TEST_F(SharedQueue, who_is_killed_at_any_point_leaves_it_whole) {
                 base::arm_faults((std::string(point) + "=kill@" + std::to_string(nth)).c_str());
                 for (int i = 0; i < 100; ++i) {
                     if (puts)
-                        q.put(std::vector<int>(50'000, next + i));
+                        q.put(make(next + i));
                     else
                         q.get();
                 }
@@ -382,10 +424,7 @@ TEST_F(SharedQueue, who_is_killed_at_any_point_leaves_it_whole) {
                 int status = 0;
                 while (true) {
                     try {
-                        const std::vector<int> item = q.get(5ms);
-                        ASSERT_EQ(item.size(), 50'000u);
-                        ASSERT_EQ(item.front(), next + seen) << point;
-                        ASSERT_EQ(item.back(), next + seen) << point;
+                        ASSERT_EQ(q.get(5ms), make(next + seen)) << point;
                         ++seen;
                     } catch (const queue::Empty&) {
                         if (::waitpid(child, &status, WNOHANG) == child) break;
@@ -405,19 +444,30 @@ TEST_F(SharedQueue, who_is_killed_at_any_point_leaves_it_whole) {
                 int status = 0;
                 while (::waitpid(child, &status, WNOHANG) != child) {
                     try {
-                        q.put(std::vector<int>(50'000, next + put), 5ms);
+                        q.put(make(next + put), 5ms);
                         ++put;
                     } catch (const queue::Full&) {}
                 }
                 EXPECT_TRUE(WIFSIGNALED(status)) << point;
                 const bool published = std::string(point) == "queue.get.published";
                 const int taken = published ? nth : nth - 1;
-                for (int i = taken; i < put; ++i) EXPECT_EQ(q.get(10s).at(49'999), next + i) << point;
+                for (int i = taken; i < put; ++i) EXPECT_EQ(q.get(10s), make(next + i)) << point;
                 EXPECT_TRUE(q.empty()) << point;
                 next += put;
             }
         }
     }
+}
+
+TEST_F(SharedQueue, who_is_killed_at_any_point_leaves_it_whole) {
+    kill_at_any_point<std::vector<int>>([](int n) { return std::vector<int>(50'000, n); });
+}
+TEST_F(SharedQueue, who_is_killed_at_any_point_with_a_small_item_leaves_it_whole) {
+    kill_at_any_point<std::array<int, 16>>([](int n) {
+        std::array<int, 16> item;
+        item.fill(n);
+        return item;
+    });
 }
 
 #endif
