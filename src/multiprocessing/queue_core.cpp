@@ -22,6 +22,7 @@
 // Chunks are used again when head has left them: the last `chunks` entries of the table are all chunks that the file has, each once, in
 // the order of their use. So chunk n of the stream is that of n - chunks if head has left that, else a new one. `chunks` is
 // published with the tail: entries behind it are as if they were not there. A burst's memory is given back chunk by chunk.
+// A queue that is empty now and then leaves a chunk after its first pages: see turns().
 #include <sennit/multiprocessing/queue_core.hpp>
 
 #include "os/patience.hpp"
