@@ -20,9 +20,4 @@ std::coroutine_handle<> Sleep::suspend(void* continuation) {
     return sync::detail::coroutine_of(continuation); // it was cancelled before
 }
 
-void Sleep::await_resume() const {
-    wait::Agent& me = wait::current_agent();
-    if (deadline().is_poll() ? me.cancel_requested() : outcome() == wait::Outcome::cancelled) me.throw_cancelled();
-}
-
 } // namespace sennit::asyncio

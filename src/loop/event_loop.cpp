@@ -5,6 +5,9 @@
 //   t3  due timers                                    to the end of the ready list
 //   t4  run what is ready now, and not what that makes ready
 //
+// Tasks that only let others have their turn (sleep(0)) hand on to each other, and from the last one to the first one of the next turn,
+// as long as t1 to t3 would do nothing (begin_turn_within).
+//
 // Going to sleep, and being woken by another thread
 //
 //   loop                                              other thread
@@ -542,9 +545,11 @@ void EventLoop::turn(bool may_wait) {
 void EventLoop::run_batch(ReadyList& batch) noexcept {
     batch_ = debug_ ? nullptr : &batch; // in debug mode each is timed by itself
     batch_stack_ = static_cast<const char*>(__builtin_frame_address(0));
+    first_of_turn_ = true;
     while (Ready* r = batch.pop_front()) {
         goes_on_left_ = goes_on_at_most;
         r->run(*r);
+        first_of_turn_ = false;
     }
     batch_ = nullptr;
 }

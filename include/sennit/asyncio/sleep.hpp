@@ -21,7 +21,11 @@ class [[nodiscard]] Sleep final : private wait::Pause {
         void* const continuation = sync::detail::continuation_of(caller, where);
         return deadline().is_poll() ? suspend_for_a_turn(continuation) : suspend(continuation);
     }
-    void await_resume() const;
+    void await_resume() const {
+        wait::Agent& me = wait::current_agent();
+        if (deadline().is_poll() ? me.cancel_requested() : outcome() == wait::Outcome::cancelled) [[unlikely]]
+            me.throw_cancelled();
+    }
     [[nodiscard]] Deadline until() const noexcept { return deadline(); }
 
   private:

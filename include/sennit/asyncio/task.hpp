@@ -133,8 +133,7 @@ class TaskBase : public detail::TaskAgent, public loop::TimedReady {
     /// resumed now: the next one of this turn, or the noop coroutine, to go back to the loop.
     [[nodiscard]] std::coroutine_handle<> yield(EventLoop& l, void* continuation) noexcept {
         leaf_ = continuation;
-        l.post(*this);
-        loop::Ready* const r = l.next_of_turn();
+        loop::Ready* const r = l.post_and_next(*this);
         if (!r || r->run != on_run) return std::noop_coroutine();
         auto& next = static_cast<TaskBase&>(*r);
         // One that has nothing to do before it goes on.

@@ -237,10 +237,15 @@ class EventLoop {
     [[nodiscard]] bool is_stepping(const void* task) const noexcept {
         return stepping_.load(memory_order_acquire) == task; // meets set_stepping(): what it did before it stood still
     }
-    /// What the turn that runs now is to run next, for who can go on with that by itself instead of coming back to the turn; nullptr:
-    /// nothing, or he must come back, be it because the stack has grown since the turn began.
-    [[nodiscard]] Ready* next_of_turn() const noexcept {
-        if (!batch_ || batch_stack_ - static_cast<const char*>(__builtin_frame_address(0)) > most_stack) return nullptr;
+    /// post(), for who can go on by itself with what is to be run next: that, or nullptr: nothing, or he must come back, be it because the
+    /// stack has grown since the turn began.
+    [[nodiscard]] Ready* post_and_next(Ready& me) noexcept {
+        if (!batch_ || batch_stack_ - static_cast<const char*>(__builtin_frame_address(0)) > most_stack) {
+            post(me);
+            return nullptr;
+        }
+        post(me);
+        if (batch_->empty()) begin_turn_within();
         return batch_->front();
     }
     /// Takes that off: it is run by the caller.
@@ -326,6 +331,13 @@ class EventLoop {
     void run_batch(ReadyList& batch) noexcept;
     void run_shuffled(ReadyList& batch) noexcept;
     [[nodiscard]] bool time_to_look() noexcept;
+    // Where the turn that runs now has nothing left, and nothing has gone back to who runs the loop, who might end it: the next turn
+    // begins, if there is nothing to do between the two.
+    void begin_turn_within() noexcept {
+        if (!first_of_turn_ || stopping_.load(memory_order_relaxed) || !inbox_.empty()) return;
+        if (look_next_turn_ || ((!timers_.empty() || poller_->in_flight() > 0) && time_to_look())) return;
+        batch_->splice_back(ready_);
+    }
     void drop_late_callbacks() noexcept;
     static void forget_in_child() noexcept;
     static std::uint16_t take_number(EventLoop& loop);
@@ -348,6 +360,7 @@ class EventLoop {
     std::uint64_t looked_at_ticks_ = 0;
     std::uint32_t goes_on_left_ = goes_on_at_most;
     bool look_next_turn_ = false; // a timer was armed that is due
+    bool first_of_turn_ = false;  // what was run first in this turn has not come back yet
     bool debug_ = false;
     atomic<bool> closed_{false}; // relaxed: who puts something in at the same time is too late, which the inbox bears
     atomic<const void*> stepping_{nullptr};

@@ -14,6 +14,7 @@
 #include <numeric>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace sennit::asyncio {
@@ -483,6 +484,84 @@ Coro<int> deep_yield(int depth, int times) {
         ++sum;
     }
     co_return sum;
+}
+
+Coro<> yield_for_ever() {
+    for (;;) co_await sleep(0s);
+}
+
+TEST(Task, tasks_that_yield_for_ever_keep_nothing_else_from_happening) {
+    for (int yielders = 1; yielders <= 3; ++yielders) {
+        std::thread other;
+        run([&]() -> Coro<> { // which ends, though they do not
+            EventLoop& loop = EventLoop::running();
+            std::vector<Task<>> all;
+            for (int i = 0; i < yielders; ++i) all.push_back(create_task(yield_for_ever()));
+            for (int i = 0; i < 100; ++i) co_await sleep(0s);
+            co_await sleep(1ms); // a timer
+            bool late = false;
+            loop.call_later(0ns, [&] { late = true; });
+            while (!late) co_await sleep(0s);
+            sync::Event event;
+            other = std::thread([&] { loop.call_soon_threadsafe([&] { event.set(); }); });
+            co_await event.async_wait();
+            all.back().cancel();
+            bool cancelled = false;
+            try {
+                co_await all.back();
+            } catch (const CancelledError&) {
+                cancelled = true;
+            }
+            EXPECT_TRUE(cancelled);
+        });
+        other.join();
+    }
+}
+
+TEST(Task, one_that_stops_the_loop_and_yields_is_the_last_to_run_in_it) {
+    EventLoop loop;
+    std::vector<int> order;
+    std::vector<Task<>> all;
+    for (int id = 0; id < 2; ++id)
+        all.push_back(create_task_on(loop, TaskOptions{}, [&, id]() -> Coro<> {
+            for (int round = 0; round < 100; ++round) {
+                order.push_back(id);
+                if (id == 1 && round == 50) EventLoop::running().stop();
+                co_await sleep(0s);
+            }
+        }));
+    loop.run_forever();
+    EXPECT_EQ(order.size(), 102U);
+    EXPECT_EQ(order.back(), 1);
+    for (const Task<>& t : all) loop.run_until_complete(t);
+    EXPECT_EQ(order.size(), 200U);
+    for (std::size_t i = 0; i < order.size(); ++i) EXPECT_EQ(order[i], static_cast<int>(i % 2)) << i;
+}
+
+TEST(Task, who_is_woken_while_others_yield_has_its_turn_in_the_order_of_the_wake_ups) {
+    std::vector<int> order;
+    run([&]() -> Coro<> {
+        std::vector<Task<>> all;
+        for (int id = 0; id < 3; ++id)
+            all.push_back(create_task([&order, id]() -> Coro<> {
+                for (int round = 0; round < 100; ++round) {
+                    order.push_back(id);
+                    if (id == 1 && round == 60) {
+                        EventLoop::running().call_soon([&order] { order.push_back(7); });
+                        EventLoop::running().call_soon([&order] { order.push_back(8); });
+                    }
+                    co_await sleep(0s);
+                }
+            }));
+        for (const Task<>& t : all) co_await t;
+    });
+    ASSERT_EQ(order.size(), 302U);
+    // After those that were ready then: 2, and 0 of the next round.
+    const auto at = std::find(order.begin(), order.end(), 7) - order.begin();
+    ASSERT_EQ(at, 3 * 61 + 1);
+    EXPECT_EQ(order[static_cast<std::size_t>(at) - 1], 0);
+    EXPECT_EQ(order[static_cast<std::size_t>(at) + 1], 8);
+    EXPECT_EQ(order[static_cast<std::size_t>(at) + 2], 1);
 }
 
 TEST(Task, many_tasks_that_yield_deep_inside_need_no_more_stack_than_one) {
