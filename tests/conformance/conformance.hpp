@@ -3,18 +3,34 @@
 
 #include "support/agent_pair.hpp"
 
+#include <sennit/base/deadline.hpp>
 #include <sennit/base/errors.hpp>
 
 #include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <mutex>
 #include <pthread.h>
 #include <sched.h>
 #include <vector>
 
 namespace sennit::testing {
+
+inline constexpr bool sanitized_threads =
+#if defined(__SANITIZE_THREAD__)
+    true;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+    true;
+#else
+    false;
+#endif
+#else
+    false;
+#endif
 
 /// What agents report, in the order in which they do.
 template <class T>
@@ -80,11 +96,18 @@ class Interrupter {
     /// Returns when the thread has handled it.
     void interrupt(pthread_t thread) {
         const int before = handled();
-        ::pthread_kill(thread, SIGUSR1);
-        while (handled() == before) ::sched_yield();
+        while (handled() == before) {
+            ::pthread_kill(thread, SIGUSR1);
+            const std::int64_t again_at = base::monotonic_ns() + patience_ns;
+            while (handled() == before && base::monotonic_ns() < again_at) ::sched_yield();
+        }
     }
 
   private:
+    // ThreadSanitizer puts a handler off until the thread calls something that it knows. If the signal comes right before the thread
+    // goes to sleep in a system call of its own, that is never; a second one wakes it.
+    static constexpr std::int64_t patience_ns =
+        sanitized_threads ? 100'000'000 : std::numeric_limits<std::int64_t>::max() / 2;
     static std::atomic<int>& handled() {
         static std::atomic<int> it{0};
         return it;

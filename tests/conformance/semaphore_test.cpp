@@ -298,12 +298,6 @@ void a_cancellation_after_the_grant_leaves_the_permit_with_the_waiter(Stage& sta
 
 template <class S>
 void a_signal_neither_ends_nor_prolongs_an_acquire(Stage& stage) {
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-    // It puts a handler off to the next call that it knows; a loop that sleeps on io_uring makes none, and the handler never runs.
-    if (stage.pair().waiter == Kind::coroutine) GTEST_SKIP() << "ThreadSanitizer puts the handler off for ever";
-#endif
-#endif
     S semaphore(1);
     semaphore.acquire();
     Interrupter signals;
