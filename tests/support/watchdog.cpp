@@ -135,8 +135,11 @@ std::atomic<std::int64_t> limit_ms{0};
 std::atomic<unsigned> kicks{0};
 char name[256]; // written before `running`, read after it
 
+std::atomic<bool> watches{false};
+
 void* watch(void*) {
     ::pthread_setname_np(::pthread_self(), "watchdog");
+    watches.store(true, std::memory_order_release);
     const std::int64_t most_times = by_tier(24, 120, 600);
     unsigned seen = 0;
     std::int64_t test_began = 0, quiet_since = 0, cpu_then = 0, children_then = -1;
@@ -204,6 +207,8 @@ void Watchdog::start() noexcept {
     pthread_t thread;
     if (const int e = ::pthread_create(&thread, &attributes, watch, nullptr))
         std::fprintf(stderr, "tests: no watchdog: %s\n", std::strerror(e));
+    else // Its start takes memory. A fork() meanwhile left the child of a test with an allocator that is locked for ever, under a sanitizer.
+        while (!watches.load(std::memory_order_acquire)) ::sched_yield();
     ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
     ::pthread_attr_destroy(&attributes);
 }
