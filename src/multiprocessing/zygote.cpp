@@ -384,13 +384,13 @@ void settle(os::Fd& watch) {
     Start start;
     std::vector<os::Fd> fds;
     const ssize_t got = receive_start(socket.get(), start, fds);
+    socket.reset();
     if (got == 0 || got == -ECONNRESET) os::exit_now(0); // nothing to be
     if (!is_whole(start, got, fds.size())) {
         std::fputs("sennit: a process can't read what it should do: no descriptor was left for what it is given\n",
                    stderr);
         os::exit_now(1);
     }
-    socket.reset();
     become_child(start, fds, std::move(watch));
 }
 
