@@ -1,7 +1,7 @@
 // A queue of messages in a file without a name, which nobody can leave torn.
 //
 // The file: the control block, then chunks. The messages are one stream of bytes; its positions only grow. The stream's chunk number n
-// lies in the file's chunk table[n]. A message is a header and its bytes, in one chunk if it fits into one at all.
+// lies in the file's chunk table(n). A message is a header and its bytes, in one chunk if it fits into one at all.
 //
 //   put: under the writers' lock               get: under the readers' lock
 //   p1  room for it behind the tail            g1  is there an item between head and tail?
@@ -37,6 +37,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <memory>
 #include <new>
 #include <string>
 
@@ -151,19 +152,27 @@ struct QueueCore::Shared {
     alignas(64) atomic<std::uint64_t> finished{0}; // of task_done()
     os::FutexWord all_finished{0};                 // counted up each time nothing is left to be done
     atomic<std::uint64_t> parcels{0};              // numbers given to datagrams; under the writers' lock
-    atomic<std::uint32_t> table[most_chunks];      // relaxed: published with the tail
+
+    // The chunk of the stream's chunk n; relaxed: published with the tail. They lie behind this object and nobody makes them, for a new
+    // file reads as zeroes, and to write these would make 64 KiB of memory: an entry that was never stored is never needed (head and
+    // tail tell which are), and a look at one finds a valid number.
+    [[nodiscard]] atomic<std::uint32_t>& table(std::uint64_t n) noexcept {
+        return reinterpret_cast<atomic<std::uint32_t>*>(this + 1)[n % most_chunks];
+    }
 };
 
 namespace {
 // Not of the class: Shared is incomplete in the header.
 template <class Shared>
 constexpr std::uint64_t control_bytes() {
-    return (sizeof(Shared) + page - 1) / page * page;
+    static_assert(sizeof(Shared) % alignof(atomic<std::uint32_t>) == 0);
+    return (sizeof(Shared) + most_chunks * sizeof(atomic<std::uint32_t>) + page - 1) / page * page;
 }
 } // namespace
 
-struct QueueCore::Mapped {
-    atomic<std::byte*> chunks[most_chunks];
+struct QueueCore::Far {
+    atomic<std::byte*> chunks[per_far] = {};
+    static_assert(kept_chunks == near_chunks && most_chunks == most_far * per_far);
 };
 
 QueueCore::QueueCore(std::int64_t maxsize, bool takes_fds) {
@@ -188,30 +197,50 @@ QueueCore::QueueCore(os::Fd file, os::Fd box) : file_(std::move(file)), box_(std
 }
 
 void QueueCore::map_control() {
-    mapped_ = std::make_unique<Mapped>();
     int error = 0;
     shared_ = static_cast<Shared*>(os::map_part(file_.get(), 0, control_bytes<Shared>(), error));
     if (!shared_) throw OSError(error, "Queue: cannot map shared memory");
 }
 
 QueueCore::~QueueCore() {
-    for (atomic<std::byte*>& chunk : mapped_->chunks)
+    const auto unmap = [](const atomic<std::byte*>& chunk) noexcept {
         if (std::byte* const mapped = chunk.load(memory_order_relaxed)) os::unmap(mapped, chunk_bytes);
+    };
+    for (const auto& chunk : near_) unmap(chunk);
+    for (const auto& place : far_) {
+        const std::unique_ptr<Far> far(place.load(memory_order_relaxed));
+        if (!far) continue;
+        for (const auto& chunk : far->chunks) unmap(chunk);
+    }
     os::unmap(shared_, control_bytes<Shared>());
 }
 
-// Of the file. Throws OSError.
+// Where a chunk of the file is mapped. Throws bad_alloc.
+atomic<std::byte*>& QueueCore::place(std::uint64_t number) {
+    if (number < near_chunks) return near_[number];
+    atomic<Far*>& there = far_[number / per_far];
+    Far* far = there.load(memory_order_acquire); // meets the exchange below
+    if (!far) {
+        auto made = std::make_unique<Far>();
+        // release: the places are empty for who finds them here.
+        if (there.compare_exchange_strong(far, made.get(), memory_order_acq_rel, memory_order_acquire))
+            far = made.release();
+    }
+    return far->chunks[number % per_far];
+}
+
+// Of the file. Throws OSError, bad_alloc.
 std::byte* QueueCore::chunk(std::uint64_t number) {
     if (number >= most_chunks) throw InvalidStateError("Queue: its memory was written over by a process that has it");
-    atomic<std::byte*>& place = mapped_->chunks[number];
-    std::byte* mapped = place.load(memory_order_acquire); // meets the exchange below
+    atomic<std::byte*>& there = place(number);
+    std::byte* mapped = there.load(memory_order_acquire); // meets the exchange below
     if (mapped) return mapped;
     int error = 0;
     mapped = static_cast<std::byte*>(
         os::map_part(file_.get(), control_bytes<Shared>() + number * chunk_bytes, chunk_bytes, error));
     if (!mapped) throw OSError(error, "Queue: cannot map shared memory");
     std::byte* other = nullptr;
-    if (place.compare_exchange_strong(other, mapped, memory_order_acq_rel, memory_order_acquire)) return mapped;
+    if (there.compare_exchange_strong(other, mapped, memory_order_acq_rel, memory_order_acquire)) return mapped;
     os::unmap(mapped, chunk_bytes);
     return other;
 }
@@ -225,16 +254,24 @@ bool QueueCore::turns(const Values& tail, std::uint64_t need) const noexcept {
 
 // Of the stream; nullptr if it is not mapped here.
 std::byte* QueueCore::at_or_null(std::uint64_t position) noexcept {
-    const std::uint32_t number = shared_->table[number_of(position) % most_chunks].load(memory_order_relaxed);
-    if (number >= most_chunks) return nullptr;                                   // at() says it
-    std::byte* const chunk = mapped_->chunks[number].load(memory_order_acquire); // meets the exchange in chunk()
-    return chunk ? chunk + position % chunk_bytes : nullptr;
+    const std::uint64_t n = number_of(position);
+    const std::uint32_t number = shared_->table(n).load(memory_order_relaxed);
+    std::byte* chunk = nullptr;
+    if (number < near_chunks) [[likely]] {
+        chunk = near_[number].load(memory_order_acquire); // meets the exchange in chunk()
+    } else {
+        if (number >= most_chunks) return nullptr;                                // at() says it
+        const Far* const far = far_[number / per_far].load(memory_order_acquire); // meets the exchange in place()
+        if (!far) return nullptr;
+        chunk = far->chunks[number % per_far].load(memory_order_acquire); // meets the exchange in chunk()
+    }
+    return chunk ? chunk + (position - begin_of(n)) : nullptr;
 }
 
 // Under the writers' lock: before these bytes are written, in a chunk that is mapped. A page that is made when it is written costs as
 // much as many messages; so several are made at once, the more the more of the chunk was used.
 void QueueCore::prepare(std::uint64_t position, std::uint64_t bytes) noexcept {
-    const std::uint32_t number = shared_->table[number_of(position) % most_chunks].load(memory_order_relaxed);
+    const std::uint32_t number = shared_->table(number_of(position)).load(memory_order_relaxed);
     if (number >= kept_chunks) return; // one that has given its memory back, or will
     const std::uint64_t from = position % chunk_bytes, end = std::min<std::uint64_t>(from + bytes, chunk_bytes);
     std::uint64_t& prepared = prepared_[number];
@@ -242,14 +279,13 @@ void QueueCore::prepare(std::uint64_t position, std::uint64_t bytes) noexcept {
     prepared = std::max(prepared, from / page * page);
     const std::uint64_t ahead = std::clamp<std::uint64_t>(from / page * page, page, most_ahead);
     const std::uint64_t to = std::min<std::uint64_t>((end - 1) / page * page + ahead, chunk_bytes);
-    os::prepare_part(mapped_->chunks[number].load(memory_order_relaxed) + prepared,
-                     static_cast<std::size_t>(to - prepared));
+    os::prepare_part(near_[number].load(memory_order_relaxed) + prepared, static_cast<std::size_t>(to - prepared));
     prepared = to;
 }
 
 // Of the stream.
 std::byte* QueueCore::at(std::uint64_t position) {
-    const std::uint32_t number = shared_->table[number_of(position) % most_chunks].load(memory_order_relaxed);
+    const std::uint32_t number = shared_->table(number_of(position)).load(memory_order_relaxed);
     return chunk(number) + position % chunk_bytes;
 }
 
@@ -292,7 +328,7 @@ void QueueCore::put(const Source& source, bool& wake) {
         const std::uint64_t free_before = s.head.read().chunks;
         std::uint32_t number = 0;
         if (chunks > 0 && n >= chunks && n - chunks < free_before) {
-            number = s.table[(n - chunks) % most_chunks].load(memory_order_relaxed);
+            number = s.table(n - chunks).load(memory_order_relaxed);
         } else {
             if (chunks == most_chunks)
                 throw OSError(ENOMEM, "Queue.put: it holds " + std::to_string(most_chunks * chunk_bytes >> 30) +
@@ -301,7 +337,7 @@ void QueueCore::put(const Source& source, bool& wake) {
             if (error < 0) throw OSError(-error, "Queue.put: there is no more shared memory");
             number = static_cast<std::uint32_t>(chunks++);
         }
-        s.table[n % most_chunks].store(number, memory_order_relaxed);
+        s.table(n).store(number, memory_order_relaxed);
         chunk(number); // what can fail fails here
     }
     FAULT_POINT("queue.put.room");
@@ -540,8 +576,7 @@ bool QueueCore::GetOp::take(const Taken& values) noexcept {
             left = number_of(head.position);
             for (std::uint64_t n = head.chunks; n < left; ++n)
                 os::give_back_part(core_.file_.get(),
-                                   control_bytes<Shared>() +
-                                       s.table[n % most_chunks].load(memory_order_relaxed) * chunk_bytes,
+                                   control_bytes<Shared>() + s.table(n).load(memory_order_relaxed) * chunk_bytes,
                                    chunk_bytes);
         }
         done_ = true;

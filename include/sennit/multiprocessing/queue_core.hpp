@@ -1,6 +1,7 @@
 // What Queue, JoinableQueue and SimpleQueue have in common: messages in a file in memory. See src/multiprocessing/queue_core.cpp.
 #pragma once
 
+#include <sennit/base/atomic.hpp>
 #include <sennit/multiprocessing/cargo.hpp>
 #include <sennit/multiprocessing/shared_wait.hpp>
 #include <sennit/os/fd.hpp>
@@ -9,7 +10,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
@@ -68,11 +68,15 @@ class QueueCore {
 
     os::Fd file_, box_;
     Shared* shared_ = nullptr;
-    // Where each chunk of the file is mapped here; set once.
-    struct Mapped;
-    std::unique_ptr<Mapped> mapped_;
-    // Up to where the memory of the file's first chunks was made by this process. Under the writers' lock.
-    std::uint64_t prepared_[8] = {};
+    // Where each chunk of the file is mapped here; set once. The first ones, which most queues keep to, and pieces of a table for the
+    // others, made when they are needed.
+    static constexpr std::uint32_t near_chunks = 8, per_far = 64, most_far = 256;
+    struct Far;
+    atomic<std::byte*>& place(std::uint64_t number);
+    atomic<std::byte*> near_[near_chunks] = {};
+    atomic<Far*> far_[most_far] = {};
+    // Up to where the memory of the first chunks was made by this process. Under the writers' lock.
+    std::uint64_t prepared_[near_chunks] = {};
 };
 
 /// The wait of put(): for the writers' lock, and for room.

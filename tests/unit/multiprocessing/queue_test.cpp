@@ -263,6 +263,35 @@ TEST_F(SharedQueue, that_is_empty_time_and_again_keeps_to_little_memory) {
     EXPECT_LE((after.st_blocks - before.st_blocks) * 512, 512 * 1024) << "bytes";
 }
 
+TEST_F(SharedQueue, that_is_new_has_a_page_of_memory) {
+    Queue<int> q;
+    CargoWriter handle;
+    q.pack(handle);
+    struct stat about {};
+    ASSERT_EQ(::fstat(handle.fds()[0], &about), 0);
+    EXPECT_LE(about.st_blocks * 512, ::sysconf(_SC_PAGESIZE));
+}
+
+TEST_F(SharedQueue, a_burst_of_more_chunks_than_are_kept_at_hand_comes_whole_in_every_process) {
+    Queue<std::string> q, other; // each item takes a chunk, and the table of chunks is in pieces of 64
+    const std::size_t size = (std::size_t{1} << 20) + 50'000;
+    constexpr int chunks = 70;
+    for (int i = 0; i < chunks; ++i) q.put(std::string(size, static_cast<char>('0' + i)));
+    const pid_t child = start_child([&] { // which maps what it has not seen
+        for (int i = 0; i < 3; ++i) other.put(q.get());
+    });
+    for (int i = 0; i < 3; ++i) ASSERT_EQ(other.get(), std::string(size, static_cast<char>('0' + i)));
+    EXPECT_EQ(status_of(child), 0);
+    CargoWriter handle;
+    q.pack(handle);
+    std::vector<os::Fd> fds;
+    for (const int fd : handle.fds()) fds.emplace_back(::dup(fd));
+    CargoReader in(handle.bytes(), std::move(fds));
+    Queue<std::string> again = Queue<std::string>::unpack(in); // of the same memory, nothing mapped yet
+    for (int i = 3; i < chunks; ++i) ASSERT_EQ(again.get(), std::string(size, static_cast<char>('0' + i)));
+    EXPECT_TRUE(q.empty());
+}
+
 TEST_F(SharedQueue, with_items_of_another_type_refuses_each_and_goes_on) {
     Queue<std::array<int, 4>> q;
     CargoWriter handle;
