@@ -69,7 +69,8 @@ class ProcessState {
     std::string name, identity, authkey;
     bool daemon = false;
     Context context;
-    std::unique_ptr<ProcessTarget> target;
+    std::unique_ptr<ProcessTarget> target; // until it is started
+    bool had_target = false;
     Child child;
     os::Fd pidfd; // of the parent
     pid_t number = 0;
@@ -372,6 +373,7 @@ Process::Process(const ProcessOptions& options, std::unique_ptr<detail::ProcessT
     it.daemon = options.daemon;
     it.context = options.context;
     it.target = std::move(target);
+    it.had_target = it.target != nullptr;
 }
 
 void Process::run() {
@@ -380,6 +382,9 @@ void Process::run() {
     {
         const os::MutexGuard guard(it.mutex);
         target = it.target.get();
+        if (target == nullptr && it.had_target)
+            throw UsageError("Process.run: process " + it.quoted() +
+                             " was started, and its function and arguments have gone to it; call the function itself");
     }
     if (target != nullptr) target->call();
 }
@@ -441,10 +446,12 @@ void Process::start() {
             running.list.push_back(state_);
         }
         Child child = Child::start(options, entry, std::move(cargo));
+        std::unique_ptr<detail::ProcessTarget> sent; // destroyed outside of the lock: it closes what went to the child
         const os::MutexGuard guard(it.mutex);
         it.number = child.pid();
         it.child = std::move(child);
         it.phase = ProcessState::Phase::started;
+        sent = std::move(it.target);
     } catch (...) {
         running.remove(it);
         const os::MutexGuard guard(it.mutex);

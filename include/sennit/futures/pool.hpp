@@ -26,7 +26,7 @@ class Initializer {
         Initializer(F&& f, const Args&... args) // NOLINT(google-explicit-constructor): {.initializer = prepare}
         : entry_(&CallAndForget<std::decay_t<F>, Shipped<Args>...>::run), packed_(std::make_shared<CargoWriter>()) {
         Call<std::decay_t<F>, Shipped<Args>...>::pack_call(*packed_, std::decay_t<F>(std::forward<F>(f)),
-                                                           Shipped<Args>(args)...);
+                                                           as_shipped(args)...);
     }
 
   private:
@@ -91,8 +91,7 @@ class Pool {
     auto apply(F&& f, const Args&... args) {
         using Task = detail::CallTask<detail::call_result_t<std::decay_t<F>, Shipped<Args>...>>;
         detail::check_not_in_callback_of(callbacks_.get());
-        Task* const task =
-            detail::submit_call<std::decay_t<F>, Shipped<Args>...>(*pool_, true, f, Shipped<Args>(args)...);
+        Task* const task = detail::submit_call<std::decay_t<F>, Shipped<Args>...>(*pool_, true, f, as_shipped(args)...);
         using Result = typename decltype(future_of(task))::value_type;
         sync::Future<Result> future = future_of(task);
         pool_->help(*task);
@@ -104,7 +103,7 @@ class Pool {
     AsyncResult<R> apply_async(F f, std::tuple<Args...> args = {}, std::type_identity_t<AsyncOptions<R>> options = {}) {
         auto* const task = std::apply(
             [&](const Args&... arg) {
-                return detail::submit_call<F, Shipped<Args>...>(*pool_, false, f, Shipped<Args>(arg)...);
+                return detail::submit_call<F, Shipped<Args>...>(*pool_, false, f, as_shipped(arg)...);
             },
             args);
         sync::Future<R> future = future_of(task);

@@ -52,8 +52,8 @@ class ProcessPoolExecutor {
         using multiprocessing::Shipped;
         namespace detail = multiprocessing::detail;
         using R = detail::call_result_t<std::decay_t<F>, Shipped<Args>...>;
-        auto* const task =
-            detail::submit_call<std::decay_t<F>, Shipped<Args>...>(*pool_, false, f, Shipped<Args>(args)...);
+        auto* const task = detail::submit_call<std::decay_t<F>, Shipped<Args>...>(*pool_, false, f,
+                                                                                  multiprocessing::as_shipped(args)...);
         return sync::Future<R>(static_cast<sync::FutureState<R>*>(task));
     }
 

@@ -108,6 +108,15 @@ struct ShippedAs<std::string_view> {
 template <class T>
 using Shipped = typename detail::ShippedAs<std::decay_t<T>>::Type;
 
+/// An argument as it is packed: itself, so that nothing is copied twice and what can't be copied (a Connection) travels; or as a string.
+template <class T>
+decltype(auto) as_shipped(const T& argument) {
+    if constexpr (std::is_same_v<Shipped<T>, T>)
+        return (argument);
+    else
+        return Shipped<T>(argument);
+}
+
 template <class F>
 concept ShippableFunction = detail::is_function_pointer<F> || std::is_member_function_pointer_v<F> || Shippable<F> ||
     detail::SerializedFunction<F> || detail::FunctionAggregate<F> || detail::ClosureBytes<F>;

@@ -81,10 +81,19 @@ class ProcessTargetOf final : public ProcessTarget {
     }
     [[nodiscard]] Entry entry() const noexcept override { return &CallAndForget<F, Args...>::run; }
     void call() override {
-        std::apply([this](Args... arg) { static_cast<void>(std::invoke(function_, std::move(arg)...)); }, args_);
+        std::apply([this](Args&... arg) { static_cast<void>(std::invoke(function_, copy_or_move(arg)...)); }, args_);
     }
 
   private:
+    // run() may be called by hand, more than once; what can't be copied is gone after the first time.
+    template <class T>
+    static T copy_or_move(T& arg) {
+        if constexpr (std::is_copy_constructible_v<T>)
+            return arg;
+        else
+            return std::move(arg);
+    }
+
     F function_;
     std::tuple<Args...> args_;
 };
@@ -92,7 +101,10 @@ class ProcessTargetOf final : public ProcessTarget {
 template <class F, class... Args>
 std::unique_ptr<ProcessTarget> make_process_target(F&& f, Args&&... args) {
     check_call<std::decay_t<F>, Shipped<Args>...>();
-    if constexpr (ShippableFunction<std::decay_t<F>> && (ShippableArgument<Shipped<Args>> && ...) &&
+    constexpr bool can_be_kept = (std::is_constructible_v<Shipped<Args>, Args> && ...);
+    static_assert(can_be_kept, "one of the arguments can't be copied: give it away with std::move (a Connection, say); "
+                               "this process's handle of it is closed by start()");
+    if constexpr (ShippableFunction<std::decay_t<F>> && (ShippableArgument<Shipped<Args>> && ...) && can_be_kept &&
                   std::is_invocable_v<std::decay_t<F>, Shipped<Args>...>)
         return std::make_unique<ProcessTargetOf<std::decay_t<F>, Shipped<Args>...>>(
             std::forward<F>(f), static_cast<Shipped<Args>>(std::forward<Args>(args))...);
@@ -186,8 +198,8 @@ class ProcessHandle final : public ProcessRef {
 ///     p.start();
 ///     p.join();
 ///
-/// The function and its arguments are copied, and travel as bytes (cargo.hpp, entry.hpp says what can): the process has none of this one's
-/// variables, only its static objects as they are before main(). What both are to change is a Value, an Array, a Queue. For many jobs take
+/// The function and its arguments are copied or moved into this object, travel as bytes (cargo.hpp, entry.hpp says what can), and are
+/// gone here after start(), which so closes the end of a Pipe that was given away. The process has none of this one's variables, only its static objects as they are before main(). What both are to change is a Value, an Array, a Queue. For many jobs take
 /// a pool. What it throws is printed, and its exit code is 1. It ends as a program does: threads are joined, atexit functions called,
 /// static objects destroyed, output written; one whose output can't be written has exit code 120 at least.
 ///
@@ -218,7 +230,7 @@ class Process : public ProcessRef {
 
     /// Throws UsageError the second time, and in a daemon; OSError when the system refuses, and then it may be tried again.
     void start();
-    /// What the process does: calls the function. Called in the new process; by hand it calls the function here.
+    /// What the process does: calls the function. Called in the new process; by hand, before start(), it calls the function here.
     virtual void run();
 
   protected:

@@ -15,6 +15,7 @@
 #include <numeric>
 #include <poll.h>
 #include <ranges>
+#include <sennit/multiprocessing/connection.hpp>
 #include <sennit/multiprocessing/event.hpp>
 #include <sennit/wait/agent.hpp>
 #include <set>
@@ -45,6 +46,23 @@ TEST_F(ProcessPool, calls_a_function_in_another_process) {
     EXPECT_NE(pool.apply([] { return ::getpid(); }), ::getpid());
     EXPECT_EQ(pool.apply([](const std::string& a, int n) { return a + std::to_string(n); }, "x", 3), "x3");
     pool.apply([] {});
+}
+
+int send_to(Connection there, int n) {
+    there.send(n);
+    return n;
+}
+
+TEST_F(ProcessPool, arguments_that_can_not_be_copied_travel_and_stay) {
+    auto [mine, theirs] = Pipe();
+    Pool pool(1, {.initializer = {send_to, theirs, 0}});
+    EXPECT_EQ(pool.apply(send_to, theirs, 1), 1);
+    EXPECT_EQ(pool.apply_async(send_to, std::tuple(std::move(theirs), 2)).get(), 2);
+    futures::ProcessPoolExecutor executor(1);
+    auto [here, there] = Pipe();
+    EXPECT_EQ(executor.submit(send_to, there, 3).result(), 3);
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(mine.recv<int>(20s), i);
+    EXPECT_EQ(here.recv<int>(20s), 3);
 }
 
 TEST_F(ProcessPool, map_gives_the_results_in_order) {

@@ -9,7 +9,9 @@
 #include <csignal>
 #include <cstdlib>
 #include <gtest/gtest.h>
+#include <string>
 #include <unistd.h>
+#include <utility>
 #include <vector>
 
 namespace sennit::multiprocessing {
@@ -64,6 +66,38 @@ TEST(ProcessStart, goes_on_when_the_thread_that_began_the_zygote_has_ended) {
     EXPECT_TRUE(p.is_alive());
     p.kill();
     EXPECT_TRUE(p.join(20s));
+}
+
+void greet(Connection there) {
+    there.send(std::string("hello"));
+    there.close();
+}
+
+// The program of Python's documentation, with the end that is given away: by value, as a function takes it there.
+TEST(ProcessArguments, an_end_of_a_pipe_is_given_away_and_its_end_of_file_comes) {
+    for (const char* const method : {"forkserver", "spawn", "fork"}) {
+        SCOPED_TRACE(method);
+        auto [mine, theirs] = Pipe();
+        Process p({.context = method}, greet, std::move(theirs));
+        p.start();
+        EXPECT_EQ(mine.recv<std::string>(20s), "hello");
+        EXPECT_THROW(mine.recv<std::string>(20s), EndOfFile) << "the end that was given away is open here";
+        EXPECT_TRUE(p.join(20s));
+        EXPECT_EQ(p.exitcode(), 0);
+    }
+}
+
+TEST(ProcessArguments, that_can_be_copied_are_copied_by_each_call_of_run_before_the_start) {
+    Value<int> sum(0);
+    const auto add = [](std::string text, Value<int> to) { to.set(to.value() + static_cast<int>(text.size())); };
+    Process p(add, std::string("four"), sum);
+    p.run();
+    p.run();
+    EXPECT_EQ(sum.value(), 8);
+    p.start();
+    EXPECT_TRUE(p.join(20s));
+    EXPECT_EQ(sum.value(), 12);
+    EXPECT_THROW(p.run(), UsageError);
 }
 
 } // namespace
