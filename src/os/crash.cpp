@@ -16,13 +16,14 @@ constexpr int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 void (*tell)(void* const*, std::size_t) noexcept = nullptr;
 alignas(16) char handler_stack[64 * 1024];
 
-void handle(int signal, siginfo_t*, void*) {
+void handle(int signal, siginfo_t* info, void*) {
     void* frames[64];
     const int n = ::backtrace(frames, 64);
     const int skip = std::min(n, 2); // this function, and what called it
     tell(frames + skip, static_cast<std::size_t>(n - skip));
-    // SA_RESETHAND: the default action is back. A fault comes again when the instruction does; the others are sent once more.
-    if (signal == SIGABRT) ::raise(signal);
+    // SA_RESETHAND: the default action is back. A fault (si_code above 0) comes again when its instruction does; what a process sent, by
+    // kill() or raise(), is sent once more, and comes when this returns.
+    if (info->si_code <= 0) ::raise(signal);
 }
 
 struct See {
