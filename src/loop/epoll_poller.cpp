@@ -25,7 +25,7 @@ namespace sennit::loop {
 namespace {
 
 constexpr std::uint64_t bell_tag = ~std::uint64_t{0};
-constexpr int events_a_turn = 256;
+constexpr int events_a_turn = 64;
 constexpr std::int64_t test_clock_look_ns = 1'000'000;
 
 constexpr std::uint32_t in_events = EPOLLIN | EPOLLRDHUP | EPOLLPRI;
