@@ -342,6 +342,7 @@ sync::Awaitable<detail::JoinWait> ProcessRef::async_join(Deadline deadline) cons
 }
 
 void ProcessRef::terminate() const { detail::signal(state(), SIGTERM, "terminate"); }
+void ProcessRef::interrupt() const { detail::signal(state(), SIGINT, "interrupt"); }
 void ProcessRef::kill() const { detail::signal(state(), SIGKILL, "kill"); }
 
 void ProcessRef::close() const {
@@ -506,5 +507,8 @@ std::optional<ProcessHandle> parent_process() {
     it->name = me.parent_name;
     return ProcessHandle(std::move(it));
 }
+
+int cpu_count() noexcept { return os::machine_cpus(); }
+int process_cpu_count() noexcept { return os::usable_cpus(); }
 
 } // namespace sennit::multiprocessing

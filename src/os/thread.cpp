@@ -10,6 +10,7 @@
 #include <sennit/impl/model_scheduler.hpp>
 #endif
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstdio>
@@ -203,6 +204,8 @@ int cpus_of(pid_t thread) noexcept {
 }
 
 } // namespace
+
+int machine_cpus() noexcept { return static_cast<int>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN))); }
 
 int usable_cpus() noexcept { return cpus_of(0); }
 

@@ -40,6 +40,9 @@ namespace sennit::asyncio {
 
 using loop::EventLoop;
 
+/// The loop that runs on this thread. Throws UsageError when none does.      Python: asyncio.get_running_loop
+inline EventLoop& get_running_loop() { return EventLoop::running(); }
+
 class TaskRef;
 template <class T = void>
 class Task;

@@ -72,4 +72,16 @@ auto to_thread(F&& f, Args&&... args) {
     return detail::to_thread(Call{std::forward<F>(f), {std::forward<Args>(args)...}, {}});
 }
 
+/// f(args...) on an executor, of threads or of processes, or (nullptr) on helper threads of the loop's own. On a loop.
+///
+///     double area = co_await run_in_executor(processes, measure, file);
+///
+/// Cancel    The result is dropped; what an executor does with a task whose future is cancelled is told there.
+/// Source    Python 3.13: loop.run_in_executor
+template <class E, class F, class... Args>
+auto run_in_executor(E&& executor, F&& f, Args&&... args) {
+    return get_running_loop().run_in_executor(std::forward<E>(executor), std::forward<F>(f),
+                                              std::forward<Args>(args)...);
+}
+
 } // namespace sennit::asyncio

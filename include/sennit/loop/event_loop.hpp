@@ -158,11 +158,11 @@ class EventLoop {
     bool remove_signal_handler(int signal) noexcept;
 
     // ---- other threads
-    /// f(args...) on an executor, or on the default one: helper threads of the loop's own. Awaitable; what f throws is in it.
-    /// Needs <sennit/sync/executor.hpp>.
-    template <class F, class... Args>
-    auto run_in_executor(sync::Executor& executor, F&& f, Args&&... args) {
-        return executor_of<F>(executor).submit(std::forward<F>(f), std::forward<Args>(args)...);
+    /// f(args...) on an executor, of threads or of processes, or on the default one: helper threads of the loop's own. Awaitable; what f
+    /// throws is in it. Needs the executor's header, <sennit/sync/executor.hpp> for the default one.
+    template <class E, class F, class... Args>
+    auto run_in_executor(E& executor, F&& f, Args&&... args) {
+        return executor.submit(std::forward<F>(f), std::forward<Args>(args)...);
     }
     template <class F, class... Args>
     auto run_in_executor(std::nullptr_t, F&& f, Args&&... args) {

@@ -166,6 +166,8 @@ class ProcessRef {
 
     /// SIGTERM; nothing happens to one that has ended.
     void terminate() const;
+    /// SIGINT.
+    void interrupt() const;
     /// SIGKILL.
     void kill() const;
     /// Gives back its descriptor. UsageError while it runs. A second time: nothing.
@@ -271,5 +273,11 @@ std::vector<ProcessHandle> active_children();
 ProcessHandle current_process();
 /// Empty in the main process.
 std::optional<ProcessHandle> parent_process();
+
+/// How many processors the machine has that are switched on; at least 1.      Python: multiprocessing.cpu_count, os.cpu_count
+int cpu_count() noexcept;
+/// How many of them the calling thread may run on. A pool's default is that of the process, less what its control group withholds.
+/// Python: os.process_cpu_count
+int process_cpu_count() noexcept;
 
 } // namespace sennit::multiprocessing

@@ -57,6 +57,9 @@ int after_fork_in_child(void (*hook)() noexcept) noexcept;
 /// Gives the core to another runnable thread, if there is one (sched_yield).
 void yield_core() noexcept;
 
+/// How many CPUs the machine has that are switched on (sysconf), at least 1.
+int machine_cpus() noexcept;
+
 /// How many CPUs the calling thread may run on (sched_getaffinity), at least 1.
 int usable_cpus() noexcept;
 

@@ -1,5 +1,6 @@
 // Between loops and threads: to_thread, run_coroutine_threadsafe, LoopExecutor, awaiting what another loop does.
 #include <sennit/asyncio.hpp>
+#include <sennit/futures.hpp>
 #include <sennit/threading.hpp>
 
 #include <gtest/gtest.h>
@@ -33,6 +34,27 @@ Coro<int> twice(int n) {
     co_await sleep(0s);
     if (n < 0) throw std::runtime_error("negative");
     co_return 2 * n;
+}
+
+TEST(RunInExecutor, takes_threads_processes_and_the_loops_own_helpers) {
+    run([]() -> Coro<> {
+        EXPECT_EQ(&get_running_loop(), &EventLoop::running());
+        futures::ThreadPoolExecutor threads(1);
+        futures::ProcessPoolExecutor processes(1);
+        const auto add = [](int a, int b) { return a + b; };
+        EXPECT_EQ(co_await run_in_executor(threads, add, 1, 2), 3);
+        EXPECT_EQ(co_await run_in_executor(processes, add, 3, 4), 7);
+        EXPECT_EQ(co_await run_in_executor(nullptr, add, 5, 6), 11);
+        EXPECT_EQ(co_await get_running_loop().run_in_executor(processes, add, 7, 8), 15);
+        bool caught = false;
+        try {
+            co_await run_in_executor(processes, [] { throw std::out_of_range("there"); });
+        } catch (const std::out_of_range&) {
+            caught = true;
+        }
+        EXPECT_TRUE(caught);
+    });
+    EXPECT_THROW(get_running_loop(), UsageError);
 }
 
 TEST(ToThread, runs_beside_the_loop_and_gives_value_or_error) {

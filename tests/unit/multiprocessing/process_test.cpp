@@ -8,7 +8,9 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <fstream>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <string>
 #include <unistd.h>
 #include <utility>
@@ -66,6 +68,39 @@ TEST(ProcessStart, goes_on_when_the_thread_that_began_the_zygote_has_ended) {
     EXPECT_TRUE(p.is_alive());
     p.kill();
     EXPECT_TRUE(p.join(20s));
+}
+
+TEST(ProcessSignals, interrupt_is_what_a_terminal_sends) {
+    Process p([] { ::pause(); });
+    p.start();
+    p.interrupt();
+    EXPECT_TRUE(p.join(20s));
+    EXPECT_EQ(p.exitcode(), -SIGINT);
+}
+
+TEST(CpuCount, is_that_of_the_machine_and_that_of_this_thread) {
+    std::ifstream file("/sys/devices/system/cpu/online"); // "0-3,6"
+    int online = 0;
+    for (std::string part; std::getline(file, part, ',');) {
+        const std::size_t dash = part.find('-');
+        online += dash == std::string::npos ? 1 : std::stoi(part.substr(dash + 1)) - std::stoi(part) + 1;
+    }
+    if (online > 0) {
+        EXPECT_EQ(cpu_count(), online);
+    }
+    int seen = 0;
+    threading::Thread pinned([&seen] {
+        cpu_set_t all{}, one{};
+        ASSERT_EQ(::sched_getaffinity(0, sizeof all, &all), 0);
+        for (int i = 0; i < CPU_SETSIZE && CPU_COUNT(&one) == 0; ++i)
+            if (CPU_ISSET(i, &all)) CPU_SET(i, &one);
+        ASSERT_EQ(::sched_setaffinity(0, sizeof one, &one), 0);
+        seen = process_cpu_count();
+    });
+    pinned.start();
+    pinned.join();
+    EXPECT_EQ(seen, 1);
+    EXPECT_LE(process_cpu_count(), cpu_count());
 }
 
 void greet(Connection there) {
