@@ -16,6 +16,8 @@ namespace sennit::multiprocessing {
 namespace detail {
 
 [[noreturn]] void throw_imap_timeout();
+/// Throws UsageError when the calling thread runs one of these callbacks (a pool::detail::Callbacks).
+void check_not_in_callback_of(const void* callbacks);
 
 /// What one element came to.
 template <class R>
@@ -41,7 +43,8 @@ struct Outcomes {
 /// Agents    One.
 /// Blocks    next(), async_next() and each step of a loop, until there is a result.
 /// Errors    What the call for an element threw comes out of next() in that element's place; the others follow, with the next
-///           call or a new loop. What the range throws comes at its place, and ends it.
+///           call or a new loop. What the range throws comes at its place, and ends it. In a callback of the same process pool
+///           next() without a deadline, and a loop, throw UsageError where they would wait, and may be called again elsewhere.
 template <class R>
 class [[nodiscard]] ImapResults {
     using Value = sync::detail::map_value_t<R>;
@@ -53,8 +56,9 @@ class [[nodiscard]] ImapResults {
         virtual ~Source() = default;
         virtual std::optional<Task> submit() = 0;
     };
-    ImapResults(std::unique_ptr<Source> source, bool ordered, std::size_t ahead)
-        : source_(std::move(source)), ahead_(ahead) {
+    /// `callbacks`: of which none can wait for these results.
+    ImapResults(std::unique_ptr<Source> source, bool ordered, std::size_t ahead, const void* callbacks = nullptr)
+        : source_(std::move(source)), ahead_(ahead), callbacks_(callbacks) {
         if (!ordered) done_ = std::make_shared<sync::Semaphore>(0);
         refill();
     }
@@ -159,7 +163,11 @@ class [[nodiscard]] ImapResults {
         if (outcome.error) std::rethrow_exception(std::move(outcome.error));
         return std::optional<Value>(static_cast<Value&&>(outcome.slot->value));
     }
+    void check_may_wait(const Deadline& deadline) const {
+        if (callbacks_ && deadline.is_forever()) detail::check_not_in_callback_of(callbacks_);
+    }
     Task next_in_order(Deadline deadline) {
+        if (!pending_.front().done()) check_may_wait(deadline);
         if (!pending_.front().wait(deadline)) detail::throw_imap_timeout();
         Task task = std::move(pending_.front());
         pending_.pop_front();
@@ -169,7 +177,11 @@ class [[nodiscard]] ImapResults {
     Task next_done(Deadline deadline, bool has_permit) {
         if (!has_permit && !done_->try_acquire()) {
             if (deadline.is_poll()) detail::throw_imap_timeout();
-            const sync::Absence absence(sync::FutureCore::current_wait_hook());
+            check_may_wait(deadline);
+            auto* const hook = sync::FutureCore::current_wait_hook();
+            // Nobody's worker, who has nothing to run: it refuses to wait for what waits for it, as before the wait for a future.
+            if (hook && !hook->executor() && deadline.is_forever()) hook->help(pending_.front().core());
+            const sync::Absence absence(hook);
             if (!done_->acquire(true, deadline)) detail::throw_imap_timeout();
         }
         auto i = pending_.begin();
@@ -181,6 +193,7 @@ class [[nodiscard]] ImapResults {
 
     std::unique_ptr<Source> source_; // nullptr: the range is through
     std::size_t ahead_;
+    const void* callbacks_;
     std::deque<Task> pending_;
     std::shared_ptr<sync::Semaphore> done_; // unordered; else nullptr
     detail::Outcomes<R> ready_;

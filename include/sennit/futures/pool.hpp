@@ -223,7 +223,7 @@ class Pool {
         const std::size_t ahead = std::max<std::size_t>(64, 4 * processes());
         return ImapResults<R>(std::make_unique<detail::ProcessImapSource<R, F, View>>(
                                   pool_, std::move(f), std::views::all(std::forward<A>(range)), chunksize),
-                              ordered, ahead);
+                              ordered, ahead, callbacks_.get());
     }
     [[noreturn]] static void throw_bad_chunksize();
     void check_closed() const;

@@ -392,6 +392,62 @@ TEST_F(ProcessPool, a_callback_that_waits_for_the_same_pool_gets_an_error_and_do
     EXPECT_EQ(other.apply(square, 6), 36) << "the pool is as before";
 }
 
+struct Gated {
+    Event gate;
+    int value;
+};
+int pass(Gated gated) { return gated.gate.wait() ? gated.value : 0; }
+
+TEST_F(ProcessPool, a_callback_that_fetches_from_imap_of_the_same_pool_gets_an_error_where_it_would_wait) {
+    Pool pool(1);
+    for (const bool ordered : {true, false}) {
+        const auto map = [&](const std::vector<Gated>& all) {
+            return ordered ? pool.imap(pass, all) : pool.imap_unordered(pass, all);
+        };
+        Event begin, go, open;
+        open.set();
+        const std::vector<Gated> early{{open, 1}}, late{{go, 2}, {go, 3}};
+        std::optional<ImapResults<int>> there, awaited;
+        std::atomic<int> refused{0}, allowed{0};
+        const auto fetch = [&] {
+            try {
+                awaited->next();
+            } catch (const UsageError&) {
+                ++refused;
+            }
+            try {
+                for (const int x : *awaited) ADD_FAILURE() << x;
+            } catch (const UsageError&) {
+                ++refused;
+            }
+        };
+        auto first = pool.apply_async(pass, std::tuple(Gated{begin, 0}));
+        there.emplace(map(early));
+        auto second = pool.apply_async(pass, std::tuple(Gated{open, 4}), {.callback = [&](int) {
+                                           allowed += there->next() == 1; // it is there
+                                           EXPECT_THROW(awaited->next(1ms), TimeoutError);
+                                           fetch();
+                                       }});
+        sync::Event told;
+        auto third = pool.apply_async(pass, std::tuple(Gated{open, 5}));
+        third.future().add_done_callback([&](const sync::Future<int>&) {
+            fetch();
+            told.set();
+        });
+        awaited.emplace(map(late));
+        begin.set();
+        EXPECT_EQ(second.get(), 4);
+        told.wait();
+        EXPECT_EQ(refused, 4);
+        EXPECT_EQ(allowed, 1);
+        go.set();
+        EXPECT_EQ(awaited->next(), 2);
+        EXPECT_EQ(awaited->next(), 3);
+        EXPECT_EQ(awaited->next(), std::nullopt);
+        EXPECT_EQ(first.get(), 0);
+    }
+}
+
 TEST_F(ProcessPool, a_callback_of_a_future_that_waits_for_another_of_the_pool_gets_an_error_and_does_not_hang) {
     futures::ProcessPoolExecutor pool(1);
     Event go;
