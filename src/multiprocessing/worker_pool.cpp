@@ -47,6 +47,7 @@
 #include <sennit/os/packet.hpp>
 #include <sennit/os/poll.hpp>
 #include <sennit/os/shared_memory.hpp>
+#include <sennit/os/system_state.hpp>
 #include <sennit/os/thread.hpp>
 #include <sennit/sync/event.hpp>
 #include <sennit/sync/future_core.hpp>
@@ -101,6 +102,9 @@ constexpr std::uint32_t most_held = 1024;
 constexpr std::int64_t ahead_ns = 500'000;       // so long the jobs that are handed out ahead may take
 constexpr std::int64_t stuck_ns = 1'000'000;     // then they are taken back, if somebody has nothing to do
 constexpr std::int64_t look_each_ns = 2'000'000; // at the descriptors, at least
+// So often a worker that is to end is looked at. One that two looks in a row find stopped is killed if it has begun no job: not by the
+// first, for that may come while a whole group of processes, this one too, is just being continued.
+constexpr std::int64_t stopped_look_ns = 2'000'000'000;
 constexpr std::uint64_t own_bell_tag = 0;
 constexpr std::uint64_t pidfd_bit = std::uint64_t{1} << 63;
 
@@ -163,6 +167,8 @@ struct PoolWorker {
     std::int64_t moved_ns = 0; // when it answered last, or was given something to do
     std::int64_t job_ns = ahead_ns;
     std::int64_t deadline_ns = 0; // of the oldest job; 0: none
+    std::int64_t look_ns = 0;     // when end_stopped() looks at it; 0: never
+    bool was_stopped = false;     // when it did so last
     std::exception_ptr refusal;   // what its initializer threw
     std::string reason;
 
@@ -526,6 +532,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
         for (auto& w : workers_) {
             if (w->dead) stay = true;
             if (w->deadline_ns > 0) next = std::min(next, w->deadline_ns);
+            if (w->look_ns > 0) next = std::min(next, w->look_ns);
             if (w->is_helped()) continue;
             w->page->parent_bell.exchange(bell_asleep, memory_order_acq_rel); // s1; meets ring_parent()
             if (has_news(*w)) stay = true;                                    // s2
@@ -630,6 +637,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
         hand_out(outcomes);
         take_back_what_waits(now);
         dismiss(closed() && waiting_.empty());
+        end_stopped(now);
         return moved;
     }
 
@@ -1080,6 +1088,25 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
         if (options_.task_timeout_ns > 0)
             w.deadline_ns = base::monotonic_ns() + time_to_begin_or_end(); // it may be stopped
         if (w.jobs.publish()) w.ring();
+    }
+
+    // Those that are to end and can't, for they are stopped (SIGSTOP): else the pool's end would take until somebody continues them. They
+    // have no job to lose: what they have not begun is taken back first. One that runs may take its time: its initializer's, its
+    // threads', its exit handlers'.
+    void end_stopped(std::int64_t now) {
+        for (auto& w : workers_) {
+            if (w->dead || w->dropped || (w->state != State::leaving && !closed())) {
+                w->look_ns = 0;
+                continue;
+            }
+            if (w->look_ns > 0 && now < w->look_ns) continue;
+            const bool first = std::exchange(w->look_ns, now + stopped_look_ns) == 0;
+            const bool was = std::exchange(w->was_stopped, !first && os::is_stopped(w->child.pid()));
+            if (!was || !w->was_stopped) continue;
+            if (w->count() > 0 && !w->outgoing && !w->revoking && !revoke(*w)) continue;
+            // Of which only a part is there it has not begun.
+            if (w->count() == (w->outgoing ? 1U : 0U)) w->kill("it was stopped when it was to end");
+        }
     }
 
     // The dead: what they held is settled or goes back. By the server.

@@ -1,12 +1,15 @@
 #include <sennit/os/system_state.hpp>
 
 #include <sennit/os/file.hpp>
+#include <sennit/os/io.hpp>
 #include <sennit/os/poll.hpp>
 
 #include <algorithm>
 #include <charconv>
+#include <cstdio>
 #include <ctime>
 #include <dirent.h>
+#include <fcntl.h>
 #include <string_view>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -94,6 +97,17 @@ Fd open_process(pid_t pid) noexcept { return Fd(static_cast<int>(::syscall(SYS_p
 bool has_ended(int pidfd) noexcept {
     pollfd end{pidfd, POLLIN, 0};
     return poll_fds({&end, 1}, Deadline::poll()) > 0;
+}
+
+bool is_stopped(pid_t pid) noexcept {
+    char path[32];
+    std::snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    const Fd file(::open(path, O_RDONLY | O_CLOEXEC));
+    char text[64]; // pid (name of at most 15 bytes) state
+    const ssize_t n = file ? read_some(file.get(), text, sizeof text) : -1;
+    const std::string_view stat(text, n > 0 ? static_cast<std::size_t>(n) : 0);
+    const std::size_t close = stat.rfind(')');
+    return close != std::string_view::npos && stat.substr(close + 1, 2) == " T";
 }
 
 bool is_program(const char* path) noexcept {

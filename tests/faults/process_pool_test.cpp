@@ -754,12 +754,110 @@ TEST_F(F5Stopped, a_stopped_worker_is_not_a_dead_one_and_the_others_go_on) {
     EXPECT_EQ(pool.statistics().died, 0U);
 }
 
+// Stops all that the pool has, and waits until they are.
+std::int64_t stop_all(const mp::Pool& pool, std::size_t n) {
+    std::vector<int> pids;
+    while ((pids = pool.pids()).size() < n) ::poll(nullptr, 0, 1);
+    std::int64_t sent = 0;
+    for (const int pid : pids) {
+        if (!send_signal(pool, pid, SIGSTOP)) continue;
+        ++sent;
+        while (!os::is_stopped(pid)) ::poll(nullptr, 0, 1);
+    }
+    return sent;
+}
+
 TEST_F(F5Stopped, one_without_a_job_is_ended_by_the_time_out_when_the_pool_is_closed) {
     FaultRow row("F5");
     FaultRow::Trial trial(row);
     mp::Pool pool(2, {.task_timeout = 300ms});
-    pool.apply([] {});
-    for (const int pid : pool.pids()) trial.injected += send_signal(pool, pid, SIGSTOP);
+    trial.injected = stop_all(pool, 2);
+    EXPECT_EQ(trial.injected, 2);
+    pool.close();
+    pool.join();
+    EXPECT_EQ(pool.statistics().died, 0U) << "no job";
+}
+
+TEST_F(F5Stopped, one_without_a_job_is_ended_when_the_pool_is_closed_and_who_has_a_job_ends_it) {
+    FaultRow row("F5");
+    FaultRow::Trial trial(row);
+    mp::Pool pool(3);
+    mp::Event begun, go;
+    auto runs = pool.apply_async(
+        [](mp::Event b, mp::Event g) {
+            b.set();
+            return g.wait();
+        },
+        std::tuple(begun, go));
+    begun.wait();
+    trial.injected = stop_all(pool, 3);
+    EXPECT_EQ(trial.injected, 3);
+    const auto pids = pool.pids();
+    pool.close();
+    while (pool.statistics().processes > 1) ::poll(nullptr, 0, 1);
+    EXPECT_FALSE(runs.ready());
+    EXPECT_TRUE(os::is_stopped(pool.pids().at(0)));
+    for (const int pid : pids) send_signal(pool, pid, SIGCONT);
+    go.set();
+    EXPECT_TRUE(runs.get(60s));
+    pool.join();
+    EXPECT_EQ(pool.statistics().died, 0U) << "no job";
+}
+
+TEST_F(F5Stopped, one_whose_jobs_were_taken_back_is_ended_when_the_pool_is_closed) {
+    FaultRow row("F5");
+    FaultRow::Trial trial(row);
+    mp::Pool pool(1);
+    trial.injected = stop_all(pool, 1);
+    EXPECT_EQ(trial.injected, 1);
+    auto never = pool.apply_async([] { return 1; });
+    while (pool.statistics().handed_out < 1) ::poll(nullptr, 0, 1);
+    EXPECT_TRUE(sync::Future<int>(never.future()).cancel());
+    pool.close();
+    pool.join();
+    EXPECT_THROW(never.get(), CancelledError);
+    EXPECT_EQ(pool.statistics().died, 0U) << "no job";
+}
+
+TEST_F(F5Stopped, one_that_has_begun_no_job_gives_it_to_another_when_the_pool_is_closed) {
+    FaultRow row("F5");
+    FaultRow::Trial trial(row);
+    mp::Pool one(1), other(1);
+    trial.injected = stop_all(one, 1) + stop_all(other, 1);
+    EXPECT_EQ(trial.injected, 2);
+    const auto give = [](mp::Pool& pool, std::size_t bytes) {
+        auto size =
+            pool.apply_async([](const std::string& s) { return s.size(); }, std::tuple(std::string(bytes, 'x')));
+        while (pool.statistics().handed_out < 1) ::poll(nullptr, 0, 1);
+        pool.close();
+        return size;
+    };
+    auto small = give(one, 1), large = give(other, 3 << 20); // which is never there whole
+    one.join();
+    other.join();
+    EXPECT_EQ(small.get(), 1U);
+    EXPECT_EQ(large.get(), std::size_t{3} << 20);
+    EXPECT_EQ(one.statistics().died + other.statistics().died, 0U);
+}
+
+TEST_F(F5Stopped, one_without_a_job_does_not_keep_shutdown_waiting) {
+    FaultRow row("F5");
+    FaultRow::Trial trial(row);
+    futures::ProcessPoolExecutor pool(1);
+    const int pid = pool.submit([] { return ::getpid(); }).result();
+    ::kill(pid, SIGSTOP);
+    while (!os::is_stopped(pid)) ::poll(nullptr, 0, 1);
+    trial.injected = 1;
+    pool.shutdown();
+}
+
+TEST_F(F5Stopped, one_that_does_not_come_to_its_end_is_ended_by_the_time_out) {
+    mp::Pool pool(1, {.task_timeout = 300ms});
+    pool.apply([] {
+        static_cast<void>(std::atexit([] {
+            for (;;) ::pause();
+        }));
+    });
     pool.close();
     pool.join();
     EXPECT_EQ(pool.statistics().died, 0U) << "no job";

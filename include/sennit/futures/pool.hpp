@@ -155,7 +155,8 @@ class Pool {
     void close();
     /// The workers are killed at once; what was not done throws CancelledError.
     void terminate();
-    /// Waits until the workers have ended. Throws UsageError before close() or terminate().
+    /// Waits until the workers have ended. One that is stopped (SIGSTOP) and has begun no task is killed, after 4 s; its task runs in
+    /// another. Throws UsageError before close() or terminate().
     void join();
     sync::Awaitable<sync::Event::WaitOp> async_join();
 

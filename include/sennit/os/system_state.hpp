@@ -35,6 +35,8 @@ std::vector<ProcessInfo> outside_group(const std::vector<ProcessInfo>& all, pid_
 Fd open_process(pid_t pid) noexcept;
 /// True when the process behind a pidfd has ended. Never waits.
 bool has_ended(int pidfd) noexcept;
+/// Whether a process is stopped (SIGSTOP, Ctrl-Z); false when /proc does not say.
+bool is_stopped(pid_t pid) noexcept;
 /// True for a file that this user may execute.
 bool is_program(const char* path) noexcept;
 

@@ -2,7 +2,9 @@
 
 #include <sennit/os/thread.hpp>
 
+#include <csignal>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
 
@@ -27,6 +29,23 @@ TEST(SystemState, knows_that_this_process_lives) {
     const Fd self = open_process(::getpid());
     ASSERT_TRUE(self);
     EXPECT_FALSE(has_ended(self.get()));
+}
+TEST(SystemState, knows_whether_a_process_is_stopped) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        for (;;) ::pause();
+    }
+    int status = 0;
+    EXPECT_FALSE(is_stopped(child));
+    ::kill(child, SIGSTOP);
+    ASSERT_EQ(::waitpid(child, &status, WUNTRACED), child);
+    EXPECT_TRUE(is_stopped(child));
+    ::kill(child, SIGCONT);
+    ASSERT_EQ(::waitpid(child, &status, WCONTINUED), child);
+    EXPECT_FALSE(is_stopped(child));
+    ::kill(child, SIGKILL);
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_FALSE(is_stopped(child));
 }
 TEST(SystemState, takes_no_folder_for_a_program) {
     EXPECT_TRUE(is_program("/bin/sh"));
