@@ -209,6 +209,36 @@ TEST(F24FetchSignals, one_at_any_moment_of_a_short_life_leaves_no_half_file) {
     }
 }
 
+TEST(F24FetchSignals, kill_at_any_moment_among_many_small_files_leaves_whole_ones_that_resume_passes_over) {
+    TestServer server([](const Request& r, Client& c) { c.send(answer("200 OK", r.path)); });
+    std::string urls;
+    constexpr int files = 300;
+    for (int i = 0; i < files; ++i) urls += server.url(path_of(i)) + '\n';
+    std::mt19937 random(static_cast<unsigned>(by_tier(1, 2, 3)));
+    for (int trial = 0; trial < by_tier(4, 30, 150); ++trial) {
+        Watchdog::kick();
+        const Folder folder;
+        std::ofstream(folder / "urls") << urls;
+        const std::vector<std::string> args = {"-j8", "--resume", "-d", folder / "d", "-i", folder / "urls"};
+        Popen fetch({sennit_program, "fetch", "-j8", "-d", folder / "d", "-i", folder / "urls"},
+                    {.stdout_ = PIPE, .stderr_ = PIPE});
+        const int requests = server.requests() + static_cast<int>(random() % files);
+        while (server.requests() < requests && !fetch.poll()) look_again();
+        fetch.send_signal(SIGKILL);
+        fetch.communicate({}, std::chrono::minutes(1));
+        if (std::filesystem::exists(folder / "d")) {
+            for (const std::string& name : names_in(folder / "d")) {
+                if (name.find(".part") != std::string::npos) continue;
+                EXPECT_EQ(content(folder / ("d/" + name)), "/" + name);
+            }
+        }
+        EXPECT_EQ(run_fetch(args).status, 0);
+        const std::vector<std::string> names = names_in(folder / "d");
+        EXPECT_EQ(names.size(), static_cast<std::size_t>(files));
+        for (const std::string& name : names) EXPECT_EQ(content(folder / ("d/" + name)), "/" + name);
+    }
+}
+
 // F14: no room on the disk, in a file system of one megabyte that is this test's own.
 TEST(F14FetchDisk, that_is_full_is_told_and_leaves_no_half_file) {
     const Folder folder;

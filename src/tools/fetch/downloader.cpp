@@ -192,6 +192,7 @@ Downloader::Downloader(FetchOptions options)
         }
     }
     if (!options_.dry_run) folder_.emplace(folder, !folder.empty());
+    if (folder_ && options_.overwrite) folder_->name_all(); // only a rename replaces
     if (!options_.ca_file.empty()) {
         int error = 0;
         if (!os::open_file(options_.ca_file.c_str(), O_RDONLY, error))
@@ -705,7 +706,7 @@ std::size_t Downloader::on_body(char* data, std::size_t size, std::size_t count,
             d.part.describe(-1, "", ""); // what is there is not to be gone on with
             return 0;
         }
-        t.disk_error = d.part.write({data, bytes});
+        t.disk_error = d.part.write({data, bytes}, d.part.size() + signed_bytes == t.expected);
         return t.disk_error == 0 ? bytes : 0;
     } catch (...) {
         t.problem = "out of memory";
@@ -862,7 +863,7 @@ void Downloader::conclude(Transfer& t, CURLcode code) {
             "the answer ended before its end: " + with_commas(static_cast<std::uint64_t>(d.part.size())) + " of " +
                 with_commas(static_cast<std::uint64_t>(t.expected)) + " bytes",
             true, -1);
-    if (const int error = d.part.flush(); error != 0) {
+    if (const int error = d.part.flush(true); error != 0) {
         row(t, "disk", false);
         release(t);
         return failed(d, disk_sentence(error, shell_word(folder_->path_of(d.part.part_name()))));
@@ -877,7 +878,7 @@ void Downloader::whole(Download& d) {
     Finisher::Job job;
     job.number = d.number;
     job.folder = folder_->fd();
-    job.part = d.part.part_name();
+    if (!d.part.is_nameless()) job.part = d.part.part_name();
     if (d.part.has_record_file()) job.record = d.part.record_name();
     job.fd = d.part.release();
     job.name = d.final_name.empty() ? d.part.name() : d.final_name;
@@ -914,6 +915,15 @@ void Downloader::finished(std::vector<Finisher::Result>& results) {
         case Finisher::Outcome::exists:
             failed(d, path + " has come to be there meanwhile; it was not replaced");
             break;
+        case Finisher::Outcome::stays_nameless:
+            if (!ending_) {
+                folder_->name_all();
+                d.part.remove();
+                d.resumed_from = 0;
+                enqueue(d, true);
+                break;
+            }
+            [[fallthrough]];
         case Finisher::Outcome::failed:
             failed(d, path + " could not be " + r.what + ": " + message(r.error));
             break;

@@ -52,7 +52,7 @@ class Downloader final : public CurlSession::Listener {
     };
     // One file, from its URL to its end.
     struct Download {
-        Download(const TargetFolder& folder, std::uint64_t n, Address a, std::string file)
+        Download(TargetFolder& folder, std::uint64_t n, Address a, std::string file)
             : number(n), address(std::move(a)), target(address), part(folder, std::move(file), address.url) {}
         std::uint64_t number;
         Address address, target; // as given, and where redirects lead

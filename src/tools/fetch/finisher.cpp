@@ -19,6 +19,10 @@ namespace {
 
 constexpr std::size_t most_together = 512, many = 8;
 
+void drop(const Finisher::Job& job) {
+    if (!job.part.empty()) ::unlinkat(job.folder, job.part.c_str(), 0);
+}
+
 // 0 or an errno. Nothing that is there is replaced, unless it is asked for.
 int rename_in(int folder, const std::string& from, const std::string& to, bool replace) {
     if (replace) return ::renameat(folder, from.c_str(), folder, to.c_str()) == 0 ? 0 : errno;
@@ -29,10 +33,24 @@ int rename_in(int folder, const std::string& from, const std::string& to, bool r
     return ::unlinkat(folder, from.c_str(), 0) == 0 ? 0 : errno;
 }
 
+// The same for a file that has none yet. To name it by its descriptor alone an older kernel wants privileges (ENOENT).
+int name_in(int folder, int fd, const std::string& to) {
+    if (::linkat(fd, "", folder, to.c_str(), AT_EMPTY_PATH) == 0) return 0;
+    if (errno != ENOENT) return errno;
+    char path[32];
+    std::snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return ::linkat(AT_FDCWD, path, folder, to.c_str(), AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
+}
+
 int sync_fd(int fd) {
     while (::fsync(fd) != 0)
         if (errno != EINTR) return errno == EINVAL || errno == EROFS ? 0 : errno; // nothing there that could be synced
     return 0;
+}
+
+int give_name(const Finisher::Job& job) {
+    return job.part.empty() ? name_in(job.folder, job.fd.get(), job.name)
+                            : rename_in(job.folder, job.part, job.name, job.replace);
 }
 
 } // namespace
@@ -121,17 +139,23 @@ void Finisher::finish(std::vector<Job>& jobs, std::vector<Result>& results) {
         Result& r = results[i];
         Job& job = jobs[i];
         if (job.only_check || r.outcome == Outcome::wrong_hash) {
-            if (!job.only_check) ::unlinkat(job.folder, job.part.c_str(), 0);
+            if (!job.only_check) drop(job);
         } else if (r.outcome == Outcome::done) {
             const int error = synced ? 0 : sync_fd(job.fd.get());
             FAULT_POINT("download.synced");
             if (error != 0) {
                 fail(r, "synced", error);
-                ::unlinkat(job.folder, job.part.c_str(), 0); // what the disk has of it, nobody knows
-            } else if (const int renamed = rename_in(job.folder, job.part, job.name, job.replace); renamed != 0) {
-                fail(r, "given its name", renamed);
-                if (renamed == EEXIST) r.outcome = Outcome::exists;
-                ::unlinkat(job.folder, job.part.c_str(), 0);
+                drop(job); // what the disk has of it, nobody knows
+            } else if (const int named = give_name(job); named != 0) {
+                fail(r, "given its name", named);
+                if (named == EEXIST)
+                    r.outcome = Outcome::exists;
+                else if (job.part.empty() && named != ENOSPC && named != EDQUOT)
+                    r.outcome = Outcome::stays_nameless;
+                drop(job);
+            } else if (const int lost = job.part.empty() && !synced ? sync_fd(job.fd.get()) : 0; lost != 0) {
+                // What is synced without a name need not be there under the name after a crash: it is synced again.
+                fail(r, "named for good", lost);
             } else if (std::find(folders.begin(), folders.end(), job.folder) == folders.end()) {
                 folders.push_back(job.folder);
             }

@@ -23,13 +23,14 @@ class Finisher {
         std::uint64_t number = 0;
         int folder = -1;
         os::Fd fd;                // of the part; of the file itself if `only_check`
-        std::string part, record; // names in the folder; no record: empty
+        std::string part, record; // names in the folder; it has none: empty
         std::string name;
         std::string sha256; // wanted; empty: not checked
         bool replace = false;
         bool only_check = false;
     };
-    enum class Outcome : std::uint8_t { done, wrong_hash, exists, failed };
+    /// stays_nameless: the file system can make a file without a name, but cannot give it one.
+    enum class Outcome : std::uint8_t { done, wrong_hash, exists, stays_nameless, failed };
     struct Result {
         std::uint64_t number = 0;
         Outcome outcome = Outcome::done;

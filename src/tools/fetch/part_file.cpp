@@ -110,6 +110,14 @@ bool TargetFolder::lacked(const std::string& name, std::int64_t now_ns) {
     return names_.find(name) == names_.end();
 }
 
+os::Fd TargetFolder::open_nameless() noexcept {
+    if (!takes_nameless_) return {};
+    int error = 0;
+    os::Fd fd = open_in(fd_.get(), ".", O_RDWR | O_TMPFILE, error);
+    takes_nameless_ = static_cast<bool>(fd);
+    return fd;
+}
+
 void TargetFolder::list(std::int64_t now_ns) {
     names_.clear();
     too_long_ = true; // or it can't be read: not tried again
@@ -131,7 +139,7 @@ void TargetFolder::list(std::int64_t now_ns) {
     listed_ns_ = now_ns;
 }
 
-PartFile::PartFile(const TargetFolder& folder, std::string name, std::string url)
+PartFile::PartFile(TargetFolder& folder, std::string name, std::string url)
     : folder_(folder),
       name_(std::move(name)),
       part_(name_ + std::string(part_suffix)),
@@ -211,6 +219,16 @@ int PartFile::open_new() {
     return 0;
 }
 
+int PartFile::open(bool all) {
+    if (fd_) return 0;
+    nameless_ = false;
+    if (all && size_ == 0 && folder_.lacked_too(part_) && folder_.lacked_too(record_file_)) {
+        fd_ = folder_.open_nameless();
+        nameless_ = static_cast<bool>(fd_);
+    }
+    return fd_ ? 0 : open_new();
+}
+
 int PartFile::write_record(std::int64_t synced) {
     record_->synced = synced;
     const std::string text = record_->encode(), fresh = record_file_ + "~";
@@ -242,6 +260,7 @@ int PartFile::start_again() {
     record_.reset();
     remove_record();
     size_ = 0;
+    if (nameless_) fd_.reset();
     return fd_ && ::ftruncate(fd_.get(), 0) != 0 ? errno : 0;
 }
 
@@ -255,7 +274,8 @@ int PartFile::cut(std::int64_t at) {
     return fd_ && ::ftruncate(fd_.get(), at) != 0 ? errno : 0;
 }
 
-int PartFile::write(std::string_view bytes) {
+int PartFile::write(std::string_view bytes, bool all) {
+    if (all && buffer_.empty()) return write_out(bytes, true); // from where they are
     while (!bytes.empty()) {
         if (buffer_.capacity() < piece_bytes) buffer_ = take_buffer(std::move(buffer_));
         const std::size_t n = std::min(bytes.size(), piece_bytes - buffer_.size());
@@ -264,24 +284,27 @@ int PartFile::write(std::string_view bytes) {
         if (buffer_.size() >= piece_bytes)
             if (const int error = flush(); error != 0) return error;
     }
-    return 0;
+    return all ? flush(true) : 0;
 }
 
-int PartFile::flush() {
-    if (!fd_)
-        if (const int error = open_new(); error != 0) return error;
-    if (buffer_.empty()) return 0;
-    if (const int error = os::write_all_at(fd_.get(), buffer_.data(), buffer_.size(), size_); error != 0) return -error;
-    size_ += static_cast<std::int64_t>(buffer_.size());
-    buffer_.clear();
-    if (record_ && !record_written_ && size_ < record_->length) return write_record(0);
+int PartFile::flush(bool all) {
+    const int error = write_out(buffer_, all);
+    if (error == 0) buffer_.clear();
+    return error;
+}
+
+int PartFile::write_out(std::string_view bytes, bool all) {
+    if (const int error = open(all); error != 0) return error;
+    if (bytes.empty()) return 0;
+    if (const int error = os::write_all_at(fd_.get(), bytes.data(), bytes.size(), size_); error != 0) return -error;
+    size_ += static_cast<std::int64_t>(bytes.size());
+    if (record_ && !record_written_ && !nameless_ && size_ < record_->length) return write_record(0);
     return 0;
 }
 
 int PartFile::reserve(std::int64_t length) {
     if (length <= static_cast<std::int64_t>(piece_bytes)) return 0;
-    if (!fd_)
-        if (const int error = open_new(); error != 0) return error;
+    if (const int error = open(false); error != 0) return error;
     for (;;) {
         if (::fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, 0, length) == 0) return 0;
         if (errno != EINTR) break;
@@ -291,7 +314,7 @@ int PartFile::reserve(std::int64_t length) {
 
 bool PartFile::keep() {
     if (!fd_ && buffer_.empty()) return false;
-    if (!record_) {
+    if (!record_ || (fd_ && nameless_)) {
         remove();
         return false;
     }
@@ -313,7 +336,7 @@ bool PartFile::keep() {
 }
 
 void PartFile::remove() {
-    if (fd_) ::unlinkat(folder_.fd(), part_.c_str(), 0);
+    if (fd_ && !nameless_) ::unlinkat(folder_.fd(), part_.c_str(), 0);
     fd_.reset();
     remove_record();
     record_.reset();

@@ -26,6 +26,16 @@ class TargetFolder {
     /// To ask the system for each of many names waits, each time, for the finished files that get their names in the folder
     /// meanwhile; so who asks often is answered from a list of it, if that is not too long.
     [[nodiscard]] bool lacked(const std::string& name, std::int64_t now_ns);
+    /// lacked() of a name that is asked for because another one has been a moment ago: no reason for a list.
+    [[nodiscard]] bool lacked_too(const std::string& name) const {
+        return listed_ns_ != 0 && names_.find(name) == names_.end();
+    }
+
+    /// A new file without a name (O_TMPFILE), or none: not every file system has them. It costs less than one that gets a name, is
+    /// locked, and gets another name.
+    [[nodiscard]] os::Fd open_nameless() noexcept;
+    /// There will be none from now on.
+    void name_all() noexcept { takes_nameless_ = false; }
 
   private:
     void list(std::int64_t now_ns);
@@ -39,6 +49,7 @@ class TargetFolder {
     std::int64_t listed_ns_ = 0; // 0: not
     unsigned asked_ = 0;
     bool too_long_ = false;
+    bool takes_nameless_ = true; // until it is tried
 };
 
 /// A file while it is fetched: NAME.part, and beside it what --resume needs to know, NAME.part-info.
@@ -47,6 +58,9 @@ class TargetFolder {
 /// server has sent all of it. NAME.part is made with O_EXCL and is locked as long as it is open: two runs never write one file.
 /// The record is written when the file is longer than a piece and the server gave it a strong validator.
 ///
+/// What is written in one piece needs no NAME.part, and has none where the folder surely lacks one: it stays without a name until it
+/// is finished, and is gone with the process that is killed before.
+///
 /// Agents    One. Errors of the system come back as an errno.
 /// Lifetime  Dropped without finish or keep(), as in a kill, everything that was flushed stays where it is.
 class PartFile {
@@ -54,7 +68,7 @@ class PartFile {
     static constexpr std::size_t piece_bytes = 256 * 1024;
 
     /// `url` without user and password.
-    PartFile(const TargetFolder& folder, std::string name, std::string url);
+    PartFile(TargetFolder& folder, std::string name, std::string url);
     PartFile(const PartFile&) = delete;
     PartFile& operator=(const PartFile&) = delete;
     ~PartFile();
@@ -72,12 +86,12 @@ class PartFile {
     int start_again();
     /// Bytes from `at` on are thrown away.
     int cut(std::int64_t at);
-    /// Appends. 0 or an errno.
-    int write(std::string_view bytes);
+    /// Appends. With `all` these are the last ones, and everything is written. 0 or an errno.
+    int write(std::string_view bytes, bool all = false);
     /// How long the file is by now.
     [[nodiscard]] std::int64_t size() const noexcept { return size_ + static_cast<std::int64_t>(buffer_.size()); }
-    /// Writes what is gathered. 0 or an errno.
-    int flush();
+    /// Writes what is gathered. With `all` nothing is to follow. 0 or an errno.
+    int flush(bool all = false);
     /// Takes the space for a file so long, if that is known and much. 0, or why it can't be had: ENOSPC, EFBIG.
     int reserve(std::int64_t length);
 
@@ -90,6 +104,7 @@ class PartFile {
 
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     [[nodiscard]] const std::string& part_name() const noexcept { return part_; }
+    [[nodiscard]] bool is_nameless() const noexcept { return nameless_; }
     [[nodiscard]] const std::string& record_name() const noexcept { return record_file_; }
     [[nodiscard]] int fd() const noexcept { return fd_.get(); }
     [[nodiscard]] bool has_record_file() const noexcept { return record_written_; }
@@ -100,16 +115,18 @@ class PartFile {
 
   private:
     int open_new();
+    int open(bool all);
+    int write_out(std::string_view bytes, bool all);
     int write_record(std::int64_t synced);
     void remove_record() noexcept;
 
-    const TargetFolder& folder_;
+    TargetFolder& folder_;
     std::string name_, part_, record_file_, url_;
     os::Fd fd_;
     std::string buffer_;
     std::int64_t size_ = 0; // of what is written
     std::optional<ResumeRecord> record_;
-    bool record_written_ = false;
+    bool record_written_ = false, nameless_ = false;
 };
 
 /// Which boot of the machine this is: bytes that were written but not synced outlive a process, not a boot.

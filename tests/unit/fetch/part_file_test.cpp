@@ -130,6 +130,47 @@ TEST_F(PartFileTest, replaces_what_an_earlier_run_has_left_and_nothing_else) {
     EXPECT_EQ(PartFile(folder_, "w", url_).flush(), EEXIST);
     EXPECT_EQ(content("victim"), "precious");
 }
+TEST_F(PartFileTest, that_comes_in_one_piece_has_no_name_until_it_is_finished) {
+    put("old.part", "old");
+    put("info.part-info", "old");
+    while (!folder_.lacked("x", 1)) {}
+    const std::size_t before = files();
+    {
+        PartFile part(folder_, "x", url_);
+        part.describe(4, "\"e\"", "");
+        EXPECT_EQ(part.write("abcd", true), 0);
+        if (!part.is_nameless()) GTEST_SKIP() << "no files without a name here";
+        EXPECT_EQ(part.size(), 4);
+        EXPECT_EQ(files(), before);
+        EXPECT_FALSE(part.keep()) << "nobody would find it";
+        EXPECT_EQ(part.size(), 0);
+    }
+    PartFile pieces(folder_, "y", url_);
+    EXPECT_EQ(pieces.write("ab"), 0);
+    EXPECT_EQ(pieces.write("cd", true), 0);
+    EXPECT_TRUE(pieces.is_nameless());
+    EXPECT_EQ(files(), before);
+    EXPECT_EQ(pieces.start_again(), 0);
+    EXPECT_EQ(pieces.write(long_, true), 0);
+    EXPECT_TRUE(pieces.is_nameless());
+    PartFile large(folder_, "z", url_);
+    large.describe(600'000, "\"e\"", "");
+    EXPECT_EQ(large.write(long_.substr(0, 400'000)), 0);
+    EXPECT_EQ(large.write(long_.substr(400'000), true), 0);
+    EXPECT_FALSE(large.is_nameless());
+    EXPECT_EQ(content("z.part"), long_);
+
+    PartFile old(folder_, "old", url_), info(folder_, "info", url_);
+    EXPECT_EQ(old.write("new", true), 0);
+    EXPECT_EQ(content("old.part"), "new");
+    EXPECT_EQ(info.write("new", true), 0);
+    EXPECT_EQ(content("info.part"), "new");
+    EXPECT_FALSE(exists("info.part-info"));
+    folder_.name_all();
+    PartFile named(folder_, "named", url_);
+    EXPECT_EQ(named.write("abcd", true), 0);
+    EXPECT_EQ(content("named.part"), "abcd");
+}
 TEST_F(PartFileTest, is_cut_and_started_again) {
     PartFile part(folder_, "x", url_);
     part.describe(1'000'000, "\"e\"", "");
