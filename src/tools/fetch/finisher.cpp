@@ -9,7 +9,6 @@
 #include <cstdio>
 #include <fcntl.h>
 #include <iterator>
-#include <memory>
 #include <openssl/evp.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -55,26 +54,31 @@ int give_name(const Finisher::Job& job) {
 
 } // namespace
 
-int sha256_of(int fd, std::string& hex) {
-    constexpr std::size_t piece = 256 * 1024;
-    const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context(::EVP_MD_CTX_new(), &::EVP_MD_CTX_free);
-    std::vector<char> buffer(piece);
-    if (!context || ::EVP_DigestInit_ex(context.get(), ::EVP_sha256(), nullptr) != 1) return ENOMEM;
+Sha256::~Sha256() {
+    ::EVP_MD_CTX_free(context_);
+    ::EVP_MD_free(algorithm_);
+}
+
+int Sha256::of(int fd, std::string& hex) {
+    if (algorithm_ == nullptr) algorithm_ = ::EVP_MD_fetch(nullptr, "SHA256", nullptr);
+    if (context_ == nullptr) context_ = ::EVP_MD_CTX_new();
+    if (buffer_.empty()) buffer_.resize(piece);
+    if (algorithm_ == nullptr || context_ == nullptr || ::EVP_DigestInit_ex2(context_, algorithm_, nullptr) != 1)
+        return ENOMEM;
     for (std::int64_t at = 0;;) {
-        const ssize_t n = os::read_at(fd, buffer.data(), buffer.size(), at);
+        const ssize_t n = os::read_at(fd, buffer_.data(), buffer_.size(), at);
         if (n < 0) return static_cast<int>(-n);
         if (n == 0) break;
-        if (::EVP_DigestUpdate(context.get(), buffer.data(), static_cast<std::size_t>(n)) != 1) return ENOMEM;
+        if (::EVP_DigestUpdate(context_, buffer_.data(), static_cast<std::size_t>(n)) != 1) return ENOMEM;
         at += n;
     }
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned bytes = 0;
-    if (::EVP_DigestFinal_ex(context.get(), digest, &bytes) != 1) return ENOMEM;
+    if (::EVP_DigestFinal_ex(context_, digest, &bytes) != 1) return ENOMEM;
     hex.clear();
     for (unsigned i = 0; i < bytes; ++i) {
-        char two[3];
-        std::snprintf(two, sizeof two, "%02x", digest[i]);
-        hex += two;
+        hex += "0123456789abcdef"[digest[i] >> 4];
+        hex += "0123456789abcdef"[digest[i] & 15];
     }
     return 0;
 }
@@ -126,7 +130,7 @@ void Finisher::finish(std::vector<Job>& jobs, std::vector<Result>& results) {
         if (!jobs[i].only_check && jobs.size() > 1 && jobs.size() < many)
             ::sync_file_range(jobs[i].fd.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
         if (jobs[i].sha256.empty()) continue;
-        if (const int error = sha256_of(jobs[i].fd.get(), r.sha256); error != 0)
+        if (const int error = sha256_.of(jobs[i].fd.get(), r.sha256); error != 0)
             fail(r, "read again", error);
         else if (r.sha256 != jobs[i].sha256)
             r.outcome = Outcome::wrong_hash;

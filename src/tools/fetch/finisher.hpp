@@ -7,10 +7,28 @@
 
 #include <cstdint>
 #include <functional>
+#include <openssl/types.h>
 #include <string>
 #include <vector>
 
 namespace sennit::tools {
+
+/// SHA-256 of files, one after the other.
+class Sha256 {
+  public:
+    Sha256() = default;
+    Sha256(const Sha256&) = delete;
+    Sha256& operator=(const Sha256&) = delete;
+    ~Sha256();
+    /// That of a file as 64 hexadecimal digits. 0, or an errno.
+    int of(int fd, std::string& hex);
+
+  private:
+    static constexpr std::size_t piece = 256 * 1024;
+    EVP_MD* algorithm_ = nullptr; // all three from the first file on
+    EVP_MD_CTX* context_ = nullptr;
+    std::vector<char> buffer_;
+};
 
 /// What must wait for the disk happens here, on one thread beside the loop's: a file's hash is checked, the file is synced,
 /// gets its name, and the folder is synced.
@@ -50,15 +68,13 @@ class Finisher {
 
   private:
     void run();
-    static void finish(std::vector<Job>& jobs, std::vector<Result>& results);
+    void finish(std::vector<Job>& jobs, std::vector<Result>& results);
 
     loop::EventLoop& loop_;
     std::function<void(std::vector<Result>&)> done_;
     queue::Queue<std::vector<Job>> jobs_;
+    Sha256 sha256_; // its thread's
     threading::Thread thread_;
 };
-
-/// The SHA-256 of a file as 64 hexadecimal digits. 0, or an errno.
-int sha256_of(int fd, std::string& hex);
 
 } // namespace sennit::tools
