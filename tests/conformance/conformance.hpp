@@ -2,6 +2,7 @@
 #pragma once
 
 #include "support/agent_pair.hpp"
+#include "support/tier.hpp"
 
 #include <sennit/base/deadline.hpp>
 #include <sennit/base/errors.hpp>
@@ -18,19 +19,6 @@
 #include <vector>
 
 namespace sennit::testing {
-
-inline constexpr bool sanitized_threads =
-#if defined(__SANITIZE_THREAD__)
-    true;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-    true;
-#else
-    false;
-#endif
-#else
-    false;
-#endif
 
 /// What agents report, in the order in which they do.
 template <class T>
@@ -107,7 +95,7 @@ class Interrupter {
     // ThreadSanitizer puts a handler off until the thread calls something that it knows. If the signal comes right before the thread
     // goes to sleep in a system call of its own, that is never; a second one wakes it.
     static constexpr std::int64_t patience_ns =
-        sanitized_threads ? 100'000'000 : std::numeric_limits<std::int64_t>::max() / 2;
+        thread_sanitized() ? 100'000'000 : std::numeric_limits<std::int64_t>::max() / 2;
     static std::atomic<int>& handled() {
         static std::atomic<int> it{0};
         return it;

@@ -68,6 +68,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 }
 #else
 
+#include "support/damaged.hpp"
 #include "support/seed.hpp"
 #include "support/tier.hpp"
 
@@ -98,15 +99,8 @@ TEST(F40Fuzz, any_bytes_as_a_cargo_are_read_within_their_bounds) {
     }
     const std::int64_t n = by_tier(sanitized() ? 10'000 : 60'000, 1'000'000, 10'000'000);
     for (std::int64_t i = 0; i < n; ++i) {
-        // A good one, with a few bytes changed, or cut.
-        const auto from = good[random() % good.size()].bytes();
-        std::vector<std::uint8_t> bytes(from.size());
-        std::memcpy(bytes.data(), from.data(), from.size());
-        for (auto changes = random() % 6; changes > 0; --changes) {
-            static constexpr std::uint8_t odd[] = {0, 1, 2, 3, 8, 0x10, 0x7f, 0x80, 0xff, 42, 38, 20};
-            bytes[random() % bytes.size()] = odd[random() % sizeof odd];
-        }
-        if (random() % 4 == 0) bytes.resize(random() % (bytes.size() + 1));
+        static constexpr std::uint8_t odd[] = {0, 1, 2, 3, 8, 0x10, 0x7f, 0x80, 0xff, 42, 38, 20};
+        const auto bytes = damaged(good[random() % good.size()].bytes(), odd, random);
         run(bytes.data(), bytes.size());
     }
 }

@@ -65,6 +65,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 }
 #else
 
+#include "support/damaged.hpp"
 #include "support/seed.hpp"
 #include "support/tier.hpp"
 
@@ -81,14 +82,8 @@ TEST(F40Fuzz, any_bytes_as_a_shareable_list_are_read_within_their_bounds) {
     ShareableListView::write_image(items, image);
     const std::int64_t n = by_tier(sanitized() ? 10'000 : 50'000, 1'000'000, 10'000'000);
     for (std::int64_t i = 0; i < n; ++i) {
-        // A good image, with a few bytes changed, or cut.
-        std::vector<std::uint8_t> bytes(image.size());
-        std::memcpy(bytes.data(), image.data(), image.size());
-        for (auto changes = random() % 6; changes > 0; --changes) {
-            static constexpr std::uint8_t odd[] = {0, 1, 8, 0x10, 0x7f, 0x80, 0xff, 's', 'q', 'x', '9', '1'};
-            bytes[random() % bytes.size()] = odd[random() % sizeof odd];
-        }
-        if (random() % 4 == 0) bytes.resize(random() % (bytes.size() + 1));
+        static constexpr std::uint8_t odd[] = {0, 1, 8, 0x10, 0x7f, 0x80, 0xff, 's', 'q', 'x', '9', '1'};
+        const auto bytes = damaged(image, odd, random);
         run(bytes.data(), bytes.size());
     }
 }

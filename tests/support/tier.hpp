@@ -13,19 +13,25 @@ inline std::int64_t by_tier(std::int64_t t1, std::int64_t t2, std::int64_t t3) n
     return fault_tier() == 1 ? t1 : fault_tier() == 2 ? t2 : t3;
 }
 
-/// Whether AddressSanitizer or ThreadSanitizer is in.
-constexpr bool sanitized() noexcept {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+/// Whether ThreadSanitizer is in, AddressSanitizer, or one of them.
+constexpr bool thread_sanitized() noexcept {
+#if defined(__SANITIZE_THREAD__)
     return true;
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-    return true;
-#else
-    return false;
-#endif
+    return __has_feature(thread_sanitizer);
 #else
     return false;
 #endif
 }
+constexpr bool address_sanitized() noexcept {
+#if defined(__SANITIZE_ADDRESS__)
+    return true;
+#elif defined(__has_feature)
+    return __has_feature(address_sanitizer);
+#else
+    return false;
+#endif
+}
+constexpr bool sanitized() noexcept { return thread_sanitized() || address_sanitized(); }
 
 } // namespace sennit::testing

@@ -5,6 +5,7 @@
 #include <sennit/sync/event.hpp>
 
 #include "support/test_loop.hpp"
+#include "support/tier.hpp"
 
 #include <atomic>
 #include <gtest/gtest.h>
@@ -15,14 +16,6 @@
 
 namespace sennit::futures {
 namespace {
-
-#if defined(__SANITIZE_THREAD__)
-constexpr bool under_tsan = true;
-#elif defined(__has_feature)
-constexpr bool under_tsan = __has_feature(thread_sanitizer);
-#else
-constexpr bool under_tsan = false;
-#endif
 
 // Forks until `done()`: so what stands in the scope's list before is given away as soon as a worker is idle.
 template <class Done>
@@ -265,7 +258,8 @@ TEST(ForkScope, many_threads_may_call_at_the_same_time) {
 }
 
 TEST(ForkScope, a_hundred_thousand_forks_deep_is_as_deep_as_the_stack) {
-    const int depth = under_tsan ? 5'000 : 100'000; // its runtime has room for 65,536 calls, and a fork takes several
+    // ThreadSanitizer's runtime has room for 65,536 calls, and a fork takes several.
+    const int depth = testing::thread_sanitized() ? 5'000 : 100'000;
     ThreadPoolOptions options;
     options.stack_size = std::size_t{1} << 30;
     ThreadPoolExecutor pool(2, options);

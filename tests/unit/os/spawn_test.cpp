@@ -1,3 +1,5 @@
+#include "support/tier.hpp"
+
 #include <sennit/os/fd.hpp>
 #include <sennit/os/spawn.hpp>
 
@@ -359,13 +361,7 @@ TEST(Spawn, holds_where_a_sandbox_refuses_the_newer_system_calls) {
 }
 
 TEST(Spawn, holds_under_valgrind_whose_clone_shares_no_memory) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    GTEST_SKIP() << "valgrind can't run sanitizers";
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-    GTEST_SKIP() << "valgrind can't run sanitizers";
-#endif
-#endif
+    if (testing::sanitized()) GTEST_SKIP() << "valgrind can't run sanitizers";
     if (run({"valgrind", "--version"}).failure.step != SpawnStep::none) GTEST_SKIP() << "valgrind is not installed";
     char self[4096] = {};
     ASSERT_GT(::readlink("/proc/self/exe", self, sizeof self - 1), 0);
