@@ -100,11 +100,10 @@ void Finisher::run() {
         std::vector<Job> jobs;
         try {
             jobs = jobs_.get();
-            while (jobs.size() < most_together) {
-                std::vector<Job> more = jobs_.get_nowait();
+            while (jobs.size() < most_together && !jobs_.empty()) { // nobody else takes from it
+                std::vector<Job> more = jobs_.get();
                 jobs.insert(jobs.end(), std::move_iterator(more.begin()), std::move_iterator(more.end()));
             }
-        } catch (const queue::Empty&) { // these are all for now
         } catch (const queue::ShutDown&) {
             if (jobs.empty()) return;
         }
