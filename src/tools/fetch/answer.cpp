@@ -12,11 +12,9 @@ namespace {
 
 constexpr std::int64_t date_is_strong_after_s = 60;
 
-std::string lower(std::string_view text) {
-    std::string result(text);
-    for (char& c : result)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return result;
+bool equal_in_lower_case(std::string_view text, std::string_view lower) {
+    return std::equal(text.begin(), text.end(), lower.begin(), lower.end(),
+                      [](char c, char wanted) { return (c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c) == wanted; });
 }
 
 std::string_view trimmed(std::string_view text) {
@@ -55,32 +53,34 @@ bool Answer::line(std::string_view text) {
     }
     const std::size_t colon = text.find(':');
     if (colon == std::string_view::npos) return true;
-    const std::string name = lower(text.substr(0, colon));
+    const auto is = [name = text.substr(0, colon)](std::string_view wanted) {
+        return equal_in_lower_case(name, wanted);
+    };
     const std::string_view value = trimmed(text.substr(colon + 1));
-    if (name == "content-length") {
+    if (is("content-length")) {
         std::int64_t length = -1;
         if (!whole_number(value, length) || (content_length_ >= 0 && content_length_ != length)) {
             problem_ = "the answer contradicts itself about its length";
             return false;
         }
         content_length_ = length;
-    } else if (name == "transfer-encoding") {
+    } else if (is("transfer-encoding")) {
         chunked_ = true;
-    } else if (name == "content-encoding") {
-        plain_ = lower(value) == "identity";
-    } else if (name == "content-range") {
+    } else if (is("content-encoding")) {
+        plain_ = equal_in_lower_case(value, "identity");
+    } else if (is("content-range")) {
         content_range_ = value;
-    } else if (name == "etag") {
+    } else if (is("etag")) {
         etag_ = value;
-    } else if (name == "last-modified") {
+    } else if (is("last-modified")) {
         modified_ = value;
-    } else if (name == "date") {
+    } else if (is("date")) {
         date_ = value;
-    } else if (name == "content-disposition") {
+    } else if (is("content-disposition")) {
         disposition_ = value;
-    } else if (name == "location") {
+    } else if (is("location")) {
         location_ = value;
-    } else if (name == "retry-after") {
+    } else if (is("retry-after")) {
         retry_after_ = value;
     }
     return true;
