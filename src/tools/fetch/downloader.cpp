@@ -906,14 +906,16 @@ void Downloader::finished(std::vector<Finisher::Result>& results) {
     for (Finisher::Result& r : results) {
         --finishing_;
         Download& d = *downloads_.at(r.number);
-        const std::string path = shell_word(folder_->path_of(d.final_name.empty() ? d.part.name() : d.final_name));
+        const auto path = [&] {
+            return shell_word(folder_->path_of(d.final_name.empty() ? d.part.name() : d.final_name));
+        };
         const bool was_there = d.attempts == 0;
         switch (r.outcome) {
         case Finisher::Outcome::done:
             succeeded(d, r.sha256, was_there);
             break;
         case Finisher::Outcome::exists:
-            failed(d, path + " has come to be there meanwhile; it was not replaced");
+            failed(d, path() + " has come to be there meanwhile; it was not replaced");
             break;
         case Finisher::Outcome::stays_nameless:
             if (!ending_) {
@@ -925,13 +927,13 @@ void Downloader::finished(std::vector<Finisher::Result>& results) {
             }
             [[fallthrough]];
         case Finisher::Outcome::failed:
-            failed(d, path + " could not be " + r.what + ": " + message(r.error));
+            failed(d, path() + " could not be " + r.what + ": " + message(r.error));
             break;
         case Finisher::Outcome::wrong_hash:
             if (was_there && options_.overwrite) {
                 enqueue(d, true);
             } else if (was_there) {
-                failed(d, path + " is there, but its SHA-256 is " + r.sha256 + " and not " + *d.sha256 +
+                failed(d, path() + " is there, but its SHA-256 is " + r.sha256 + " and not " + *d.sha256 +
                               "; with --overwrite it is fetched again");
             } else if (d.resumed_from > 0 && !ending_) { // maybe what was there was not what it seemed
                 d.part.remove();
