@@ -31,7 +31,8 @@ Examples
   sennit fetch --json -i urls.txt | jq -r 'select(.ok | not).url'
   sennit fetch --timeline run.html -i urls.txt
 
-A file is fetched as NAME.part and gets its name only when all of it is there, has the right checksum and is on the disk.
+A file is fetched as NAME.part, a small one maybe without a name, and gets its own only when all of it is there, has the right
+checksum and is on the disk.
 What is there already is left alone: see --resume and --overwrite. NAME is the last part of the URL's path; characters
 that a name should not have are written as %XX, and a name that occurs twice gets a number.
 
