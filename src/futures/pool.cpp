@@ -29,6 +29,10 @@ detail::WorkerPoolOptions detail::worker_pool_options(std::size_t processes, con
     return to;
 }
 
+void detail::help_towards(sync::FutureCore& future) {
+    if (auto* const job = dynamic_cast<PoolJob*>(&future)) help(*job);
+}
+
 void detail::wait_for_end(WorkerPool& pool) noexcept {
     bool cancelled = false;
     for (;;) {

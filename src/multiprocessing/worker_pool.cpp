@@ -22,8 +22,9 @@
 //    the server is awake. The inbox's lock is between: one of the two sees the other. While the server only looks (server_looks_)
 //    whoever submits serves himself as well: the lock is free then, and a hop from core to core is saved.
 // 7. Who waits for a job that he has submitted, in apply(), waits for the worker's answer himself: the worker is `helped`, from the
-//    hand-out on. That is when its oldest job is his. As long as it is, he alone reads its results, and its bell is his, on which he
-//    sleeps: so the answer passes no other thread, two wakes from sleep to sleep. The server does everything else for it, and for
+//    hand-out on. That is when its oldest job is his. In AsyncResult::get() it is so from then on, when the worker has no other job:
+//    who fetches many results leaves them to the server. As long as it is, he alone reads its results, and its bell is his, on which
+//    he sleeps: so the answer passes no other thread, two wakes from sleep to sleep. The server does everything else for it, and for
 //    all others. When there will be no answer (the worker is dead, its jobs were taken back, the pool was terminated), the server
 //    calls him off: `called_off`, then a ring. Either his s1 comes first, and the ring wakes him, or he sees it in s2. A worker
 //    that is helped is not buried: he gives it back in a moment.
@@ -346,7 +347,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
         {
             os::MutexGuard guard(mutex_);
             hand_out(outcomes);
-            if (helps) begin_help(job);
+            if (helps) job.helped_ = begin_help(job);
             listen();
             if (needs_server()) ring_self();
         }
@@ -354,9 +355,19 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
     }
 
     void help(PoolJob& job) override {
-        PoolWorker* const helped = std::exchange(job.helped_, nullptr);
-        if (!helped) return;
-        PoolWorker& w = *helped; // which stays, and whose results are ours (7)
+        if (PoolWorker* const helped = std::exchange(job.helped_, nullptr)) help(*helped);
+    }
+    // Of a job that was handed out before. Others may do the same: job.helped_ is its submitter's.
+    void help_late(PoolJob& job) {
+        PoolWorker* helped = nullptr;
+        {
+            os::MutexGuard guard(mutex_);
+            if (job.worker_ && job.worker_->count() == 1) helped = begin_help(job);
+        }
+        if (helped) help(*helped);
+    }
+    // By who has it from begin_help(): so it stays, and its results are his (7).
+    void help(PoolWorker& w) {
         thread_local constinit os::Patience patience{os::Patience::Pace::eager};
         const auto came = [&w] { return w.results.has_more(); };
         sync::FutureCore::WaitHook* const hook = sync::FutureCore::current_wait_hook();
@@ -592,12 +603,11 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
 
     // ---- helpers (7), (8), under the lock
 
-    void begin_help(PoolJob& job) noexcept {
+    PoolWorker* begin_help(PoolJob& job) noexcept {
         PoolWorker* const w = job.worker_;
         if (!w || w->is_helped() || w->dead || w->dropped || w->outgoing || w->revoking || !waiting_.empty() ||
             w->first == w->next || w->slot(w->first) != &job)
-            return;
-        job.helped_ = w;
+            return nullptr;
         w->helped.store(true, memory_order_relaxed);
         w->called_off.store(false, memory_order_relaxed);
         // relaxed: the worker at worst rings for the server in vain.
@@ -607,6 +617,7 @@ class WorkerPoolImpl final : public WorkerPool, public std::enable_shared_from_t
         // Who sleeps is woken while the helper sleeps as well: to look for so long would cost more than it saves.
         w->helper_looks = !w->was_asleep && std::count_if(workers_.begin(), workers_.end(),
                                                           [](auto& one) { return one->count() > 0; }) < cores;
+        return w;
     }
     // While the server sleeps: it is to hear of who has something to answer.
     void listen() noexcept {
@@ -1421,6 +1432,12 @@ class Pools {
 
 void abandon(PoolJob& job) noexcept {
     if (const std::shared_ptr<WorkerPoolImpl> pool = Pools::get().find(job.pool_)) pool->abandon(job);
+}
+
+void help(PoolJob& job) {
+    if (!wait::current_agent().may_spin()) return;
+    const std::shared_ptr<WorkerPoolImpl> pool = Pools::get().find(job.pool_);
+    if (pool && !pool->is_server()) pool->help_late(job);
 }
 
 std::shared_ptr<WorkerPool> WorkerPool::make(WorkerPoolOptions options) {

@@ -12,6 +12,8 @@ namespace detail {
 [[noreturn]] void throw_not_ready();
 /// Throws UsageError when the calling thread runs one of these callbacks (a pool::detail::Callbacks).
 void check_not_in_callback_of(const void* callbacks);
+/// By who is about to wait for it without a deadline: if it is a process' task, waits for the answer of the worker itself, as far as it can.
+void help_towards(sync::FutureCore& future);
 template <class T>
 struct ResultCallback {
     using type = std::function<void(const T&)>;
@@ -46,18 +48,18 @@ class AsyncResult {
 
     /// The result, or throws what the call threw; TimeoutError at the deadline; CancelledError when the pool was terminated first.
     std::add_lvalue_reference_t<T> get(Deadline deadline = forever) & {
-        check(deadline);
+        before_wait(deadline);
         return future_.result(deadline);
     }
     T get(Deadline deadline = forever) && {
-        check(deadline);
+        before_wait(deadline);
         return std::move(future_).result(deadline);
     }
     auto async_get(Deadline deadline = forever) const { return future_.async_result(deadline); }
     auto operator co_await() const { return future_.async_result(); }
     /// True once it is ready; false at the deadline.
     bool wait(Deadline deadline = forever) const {
-        check(deadline);
+        before_wait(deadline);
         return future_.wait(deadline);
     }
     auto async_wait(Deadline deadline = forever) const { return future_.async_wait(deadline); }
@@ -71,8 +73,10 @@ class AsyncResult {
     [[nodiscard]] const sync::Future<T>& future() const noexcept { return future_; }
 
   private:
-    void check(const Deadline& deadline) const {
-        if (callbacks_ && deadline.is_forever() && !future_.done()) detail::check_not_in_callback_of(callbacks_);
+    void before_wait(const Deadline& deadline) const {
+        if (!callbacks_ || !deadline.is_forever() || future_.done()) return;
+        detail::check_not_in_callback_of(callbacks_);
+        detail::help_towards(future_.core());
     }
     sync::Future<T> future_;
     const void* callbacks_;

@@ -71,6 +71,7 @@ class PoolJob {
     friend class JobList;
     friend struct PoolWorker;
     friend void abandon(PoolJob&) noexcept;
+    friend void help(PoolJob&);
     static constexpr std::size_t small_bytes = 48;
     [[nodiscard]] std::span<const std::byte> arguments() const noexcept;
 
@@ -105,6 +106,10 @@ struct WorkerPoolOptions {
 /// By who has cancelled a job that a pool had begun (and owns a reference): nobody wants its result. A worker that runs it is killed,
 /// and this job alone goes with it; elsewhere it is passed over. Does nothing when the pool is gone.
 void abandon(PoolJob& job) noexcept;
+
+/// By who is about to wait without a deadline for a job that was submitted some time ago (and owns a reference), any number of threads: as
+/// WorkerPool::help(), if it is all that its worker has. Else nothing.
+void help(PoolJob& job);
 
 /// See worker_pool.cpp for how it works.
 ///

@@ -346,6 +346,43 @@ TEST_F(ProcessPool, many_threads_apply_and_submit_at_the_same_time) {
     EXPECT_EQ(pool.statistics().handed_out, 0U);
 }
 
+TEST_F(ProcessPool, many_threads_get_one_result_at_the_same_time) {
+    Pool pool(2);
+    for (int i = 0; i < testing::by_tier(200, 2'000, 20'000); ++i) {
+        Event go;
+        auto result = pool.apply_async(
+            [](Event e, int n) {
+                e.wait();
+                return n;
+            },
+            std::tuple(go, i));
+        std::vector<std::thread> threads;
+        for (int t = 0; t < 3; ++t) threads.emplace_back([result, i]() mutable { ASSERT_EQ(result.get(), i); });
+        const int other = pool.apply_async(square, std::tuple(3)).get();
+        go.set();
+        for (auto& one : threads) one.join();
+        ASSERT_EQ(other, 9);
+        ASSERT_EQ(pool.apply_async(square, std::tuple(4)).get(), 16);
+    }
+    EXPECT_EQ(pool.statistics().handed_out, 0U);
+}
+
+TEST_F(ProcessPool, who_waits_in_get_hears_of_the_death_of_the_worker_and_of_the_pools_end) {
+    Pool pool(1);
+    EXPECT_THROW(pool.apply_async([] { ::_exit(3); }).get(), WorkerDied);
+    Event begun;
+    auto never = pool.apply_async(
+        [](Event b) {
+            b.set();
+            for (;;) ::pause();
+        },
+        std::tuple(begun));
+    std::thread waiting([&] { EXPECT_THROW(never.get(), CancelledError); });
+    begun.wait();
+    pool.terminate();
+    waiting.join();
+}
+
 TEST_F(ProcessPool, callbacks_run_before_the_result_is_ready) {
     Pool pool(2);
     std::atomic<int> sum{0}, errors{0};
