@@ -445,8 +445,10 @@ TEST_F(ProcessPool, a_callback_that_fetches_from_imap_of_the_same_pool_gets_an_e
         open.set();
         const std::vector<Gated> early{{open, 1}}, late{{go, 2}, {go, 3}};
         std::optional<ImapResults<int>> there, awaited;
+        sync::Event made; // what a worker orders no sanitizer sees
         std::atomic<int> refused{0}, allowed{0};
         const auto fetch = [&] {
+            made.wait();
             try {
                 awaited->next();
             } catch (const UsageError&) {
@@ -462,6 +464,7 @@ TEST_F(ProcessPool, a_callback_that_fetches_from_imap_of_the_same_pool_gets_an_e
         there.emplace(map(early));
         auto second = pool.apply_async(pass, std::tuple(Gated{open, 4}), {.callback = [&](int) {
                                            allowed += there->next() == 1; // it is there
+                                           made.wait();
                                            EXPECT_THROW(awaited->next(1ms), TimeoutError);
                                            fetch();
                                        }});
@@ -472,6 +475,7 @@ TEST_F(ProcessPool, a_callback_that_fetches_from_imap_of_the_same_pool_gets_an_e
             told.set();
         });
         awaited.emplace(map(late));
+        made.set();
         begin.set();
         EXPECT_EQ(second.get(), 4);
         told.wait();
