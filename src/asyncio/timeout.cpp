@@ -60,7 +60,7 @@ void Timeout::leave(const std::exception_ptr& error) {
     }
     state_ = State::expired;
     if (task_->uncancel() <= cancelling_ && detail::is_cancelled_error(error))
-        throw TimeoutError("the time limit of asyncio::timeout has passed");
+        throw TimeoutError("the time limit (of asyncio::timeout, timeout_at or wait_for) has passed");
 }
 
 } // namespace sennit::asyncio
