@@ -26,6 +26,7 @@
 #include <sched.h>
 #include <string>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <vector>
@@ -40,6 +41,8 @@ using mp::shared_memory::SharedMemory;
 pid_t start_child(const std::function<void()>& body) {
     const pid_t child = ::fork();
     if (child == 0) {
+        ::prctl(PR_SET_PDEATHSIG,
+                SIGKILL); // some never end by themselves: not even when the test is killed do they stay
         body();
         ::_exit(0);
     }
