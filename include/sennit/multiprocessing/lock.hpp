@@ -84,7 +84,7 @@ class SharedAcquire final : public SharedWait {
 /// Cancel    A cancelled waiter leaves and throws CancelledError.
 /// Lifetime  The memory lives as long as a handle in any process does. In the child of a fork() a lock that the parent holds is
 ///           the parent's.
-/// Cost      Uncontended: one compare-exchange each way, and four stores; no allocation.
+/// Cost      Uncontended: one compare-exchange each way, and four stores; no allocation. A thread looks for some 10 us before it sleeps.
 /// Source    The kernel's robust list, shared with glibc's robust mutexes: see os::RobustWord.
 class SENNIT_CAPABILITY("mutex") Lock : public SharedLockBase {
   public:
